@@ -1,0 +1,144 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Listener is one address and what answers on it.
+type Listener struct {
+	Name    string
+	Address string
+	TLS     *Certificate // nil: plain HTTP
+	Handler http.Handler
+}
+
+// Options is what a daemon runs.
+type Options struct {
+	Listeners []Listener
+	Health    *Health
+
+	// Background work starts once every socket is open; its context ends after the last request has been answered.
+	Background []func(context.Context)
+	// Drained are called in order when no request and no background work is left; each gets what remains of the drain.
+	Drained []func(context.Context) error
+
+	Delay   time.Duration // not ready, but still answering, for this long: load balancers notice first
+	Timeout time.Duration // then at most this long for what is in flight
+	Log     *slog.Logger
+}
+
+// Daemon is a running process. It ends when the context given to Start does.
+type Daemon struct {
+	options Options
+	servers []*http.Server
+	addrs   map[string]net.Addr
+	done    chan struct{}
+	err     error
+}
+
+// Start opens every socket, or none, and serves. It returns once connections are accepted.
+func Start(ctx context.Context, o Options) (*Daemon, error) {
+	d := &Daemon{options: o, addrs: map[string]net.Addr{}, done: make(chan struct{})}
+	var sockets []net.Listener
+	for _, l := range o.Listeners {
+		socket, err := new(net.ListenConfig).Listen(ctx, "tcp", l.Address)
+		if err != nil {
+			for _, open := range sockets {
+				_ = open.Close()
+			}
+			return nil, fmt.Errorf("open the %s listener: %w", l.Name, err)
+		}
+		d.addrs[l.Name] = socket.Addr()
+		sockets = append(sockets, socket)
+	}
+	background, endBackground := context.WithCancel(context.WithoutCancel(ctx))
+	var working sync.WaitGroup
+	for _, work := range o.Background {
+		working.Go(func() { work(background) })
+	}
+	failed := make(chan error, len(sockets))
+	for i, l := range o.Listeners {
+		server := newServer(l, o.Log)
+		d.servers = append(d.servers, server)
+		go func() { failed <- serve(server, sockets[i]) }() // ends with the server, which drain ends
+	}
+	o.Health.begin()
+	go func() {
+		defer close(d.done)
+		select {
+		case <-ctx.Done():
+			d.err = d.drain(func() { endBackground(); working.Wait() })
+		case err := <-failed:
+			d.err = errors.Join(err, d.drain(func() { endBackground(); working.Wait() }))
+		}
+	}()
+	return d, nil
+}
+
+// Address is where a listener really listens, nil for a name that was not started.
+func (d *Daemon) Address(name string) net.Addr { return d.addrs[name] }
+
+// Wait blocks until everything has ended, and says what did not end well.
+func (d *Daemon) Wait() error {
+	<-d.done
+	return d.err
+}
+
+// drain is the one way down: not ready, requests, background work, then what was kept for last.
+func (d *Daemon) drain(endBackground func()) error {
+	d.options.Health.drain()
+	d.options.Log.Info("draining", "delay", d.options.Delay, "timeout", d.options.Timeout)
+	time.Sleep(d.options.Delay)
+	ctx, cancel := context.WithTimeout(context.Background(), d.options.Timeout)
+	defer cancel()
+	errs := make([]error, len(d.servers))
+	var stopping sync.WaitGroup
+	for i, server := range d.servers {
+		stopping.Go(func() {
+			if err := server.Shutdown(ctx); err != nil {
+				errs[i] = fmt.Errorf("requests still in flight on %s: %w", server.Addr, errors.Join(err, server.Close()))
+			}
+		})
+	}
+	stopping.Wait()
+	endBackground()
+	for _, last := range d.options.Drained {
+		errs = append(errs, last(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+func newServer(l Listener, log *slog.Logger) *http.Server {
+	s := &http.Server{
+		Addr:              l.Address,
+		Handler:           l.Handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // peers' faults: broken handshakes, resets
+	}
+	if l.TLS != nil {
+		s.TLSConfig = l.TLS.Config()
+	}
+	return s
+}
+
+func serve(s *http.Server, socket net.Listener) error {
+	var err error
+	if s.TLSConfig != nil {
+		err = s.ServeTLS(socket, "", "")
+	} else {
+		err = s.Serve(socket)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve %s: %w", s.Addr, err)
+}
