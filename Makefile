@@ -1,0 +1,31 @@
+# Both main commands do their own set-up on a fresh Debian or Ubuntu with Go and make.
+#   make demo   everything in one process: provider, SPA, services; prints one URL
+#   make test   every test there is, against real Redis, real providers, a real browser
+
+# The toolchain that go.mod asks for, also where the machine's default is to use only its own.
+export GOTOOLCHAIN := go1.27.4
+TOOL := go tool -modfile=tools/go.mod
+
+.PHONY: demo test setup lint fuzz build
+
+demo:
+	go run ./cmd/cloakroom demo
+
+build:
+	CGO_ENABLED=0 go build -trimpath -o bin/cloakroom ./cmd/cloakroom
+
+test: setup lint
+	node --test web/client/
+	$(TOOL) gotestsum --format pkgname-and-test-fails -- -race -shuffle=on -timeout 12m ./...
+
+lint:
+	go vet ./...
+	$(TOOL) staticcheck ./...
+
+setup:
+	tools/setup.sh
+
+# Each fuzz target for FUZZTIME, beyond the seeds that make test runs.
+FUZZTIME ?= 30s
+fuzz:
+	tools/fuzz.sh $(FUZZTIME)

@@ -1,0 +1,47 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// binary is the cloakroom under test, built once from this tree.
+var binary string
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	for tool, remedy := range map[string]string{
+		"redis-server": "apt-get install redis-server",
+		"node":         "install Node.js 20 or later",
+		"chromium":     "apt-get install chromium",
+	} {
+		if _, err := exec.LookPath(tool); err != nil {
+			fmt.Fprintf(os.Stderr, "e2e: %s is missing: %s (make test does it)\n", tool, remedy)
+			return 1
+		}
+	}
+	if _, err := os.Stat("node_modules/oidc-provider"); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e: the npm packages are missing: run npm ci in e2e (make test does it)")
+		return 1
+	}
+	dir, err := os.MkdirTemp("", "cloakroom-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "cloakroom")
+	build := exec.Command("go", "build", "-race", "-o", binary, "../cmd/cloakroom")
+	build.Stdout, build.Stderr = os.Stderr, os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e: build cloakroom:", err)
+		return 1
+	}
+	return m.Run()
+}

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Installs what the tests need and this machine lacks: by apt on Debian and Ubuntu; elsewhere it says what to install.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+declare -A package=([redis-server]=redis-server [redis-cli]=redis-tools [chromium]=chromium [node]=nodejs [npm]=npm [gcc]=gcc)
+missing=()
+for tool in "${!package[@]}"; do
+	command -v "$tool" >/dev/null || missing+=("${package[$tool]}")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+	if ! command -v apt-get >/dev/null; then
+		echo "make: please install: ${missing[*]} (and run again)" >&2
+		exit 1
+	fi
+	echo "installing ${missing[*]}"
+	root=()
+	[ "$(id -u)" = 0 ] || root=(sudo)
+	"${root[@]}" apt-get update -q
+	# redis-server must not start as a service: the tests start servers of their own
+	"${root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -q --no-install-recommends "${missing[@]}"
+fi
+if [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 20 ]; then
+	echo "make: the tests need Node.js 20 or later, this is $(node --version)" >&2
+	exit 1
+fi
+if ! cmp -s e2e/package-lock.json e2e/node_modules/.installed; then
+	(cd e2e && npm ci --ignore-scripts --no-audit --no-fund)
+	cp e2e/package-lock.json e2e/node_modules/.installed
+fi
