@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 )
 
@@ -65,8 +66,10 @@ func (k Key) Derive(purpose string, extra, salt []byte, n int) []byte {
 	return out
 }
 
-func (k Key) String() string   { return Redacted }
-func (k Key) GoString() string { return Redacted }
+func (k Key) String() string { return Redacted }
+
+// Format answers every verb, as that of Text does.
+func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, Redacted) }
 
 func distinct(raw []byte) int {
 	seen := map[byte]bool{}

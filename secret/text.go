@@ -1,6 +1,10 @@
 package secret
 
-import "log/slog"
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
 
 // Redacted is what every printed form of a Text says.
 const Redacted = "[redacted]"
@@ -13,6 +17,8 @@ type Text string
 func (t Text) Reveal() string { return string(t) }
 
 func (t Text) String() string               { return Redacted }
-func (t Text) GoString() string             { return Redacted }
 func (t Text) LogValue() slog.Value         { return slog.StringValue(Redacted) }
 func (t Text) MarshalText() ([]byte, error) { return []byte(Redacted), nil }
+
+// Format answers every verb: with String alone, a verb that is wrong for a string, such as %d, prints the value.
+func (t Text) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, Redacted) }
