@@ -31,7 +31,7 @@ func TestAPersonSignsInAndTheAPIGetsATokenOfItsOwn(t *testing.T) {
 		},
 		"zitadel's example provider": {
 			"zitadel", startZitadel,
-			"[openid, email, profile, 'custom_scope:orders']", "custom_scope:orders", "test-user@zitadel.ch",
+			"[openid, email, profile, 'custom_scope']", "custom_scope", "test-user@zitadel.ch",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

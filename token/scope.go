@@ -8,6 +8,10 @@ import (
 // Scope is a set of scope tokens (RFC 6749 section 3.3) in the order they were given.
 type Scope []string
 
+// OpenIDScopes are OpenID's own: they authorize nothing at an API (OpenID Connect Core section 5.4, offline_access in
+// section 11).
+var OpenIDScopes = Scope{"openid", "profile", "email", "address", "phone", "offline_access"}
+
 // ParseScope splits a space-separated scope and drops repetitions.
 func ParseScope(s string) Scope {
 	var out Scope

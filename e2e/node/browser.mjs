@@ -48,7 +48,9 @@ context.on('response', (response) => {
   }
 });
 const consoleErrors = [];
-page.on('console', (message) => { if (message.type() === 'error') consoleErrors.push(message.text()); });
+// A refused resource is no fault of the page: an anonymous visitor's /bff/user is a 401.
+page.on('console', (message) => { if (message.type() === 'error' && !message.text().startsWith('Failed to load resource') && own(message.location().url)) consoleErrors.push(message.text()); });
+page.on('pageerror', (error) => { if (own(page.url())) consoleErrors.push(String(error)); });
 
 // What a script in the page can reach.
 const stored = () => page.evaluate(async () => ({

@@ -1,0 +1,157 @@
+package bff
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"cloakroom/exchange"
+	"cloakroom/internal/telemetry"
+	"cloakroom/provider"
+	"cloakroom/secret"
+	"cloakroom/session"
+)
+
+// dispatch takes a request through what a route asks for: session, allow, token, and then what stands behind it.
+func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, route *compiledRoute, path string) {
+	d := route.demand()
+	v, ok := s.admit(w, r, d)
+	if !ok {
+		return
+	}
+	if v.session != nil {
+		if v.session, ok = s.slide(w, r, v, d); !ok {
+			return
+		}
+		if v.session, ok = s.freshen(w, r, v, route, d); !ok {
+			return
+		}
+	}
+	if !s.allowed(w, r, v, route, path) {
+		return
+	}
+	if route.SPA != nil {
+		route.serveSPA(w, r, path, isNavigation(r))
+		return
+	}
+	bearer, err := s.bearer(r, v, route, path)
+	if err != nil {
+		s.refuseToken(w, r, err)
+		return
+	}
+	fwd := forwarded{
+		For: s.proxies.client(r).String(), Proto: s.frontend.URL.Scheme, Host: s.frontend.URL.Host,
+		RequestID: telemetry.RequestID(r.Context()), Traceparent: telemetry.Traceparent(r.Context()), Session: v.session != nil,
+	}
+	if route.Token.Kind == TokenMinted && bearer != "" {
+		fwd.Remint = func(ctx context.Context) (secret.Text, error) {
+			return s.another(r.WithContext(ctx), v, route, path, bearer)
+		}
+	}
+	route.serveUpstream(w, r, path, bearer, fwd)
+}
+
+// demand is what the guard asks on behalf of a route.
+func (c *compiledRoute) demand() demand {
+	d := demand{methods: c.Methods, session: c.Session, page: c.SPA != nil || c.LoginOnNoSession}
+	switch {
+	case c.Session == None:
+		d.proof = noProof
+	case c.CSRFFetchMetadata:
+		d.proof = byHeaderOrBrowse
+	}
+	return d
+}
+
+// freshen sees to an access token that lives, where the route's token comes from it.
+func (s *Server) freshen(w http.ResponseWriter, r *http.Request, v visitor, route *compiledRoute, d demand) (*session.Session, bool) {
+	plan := route.Token
+	if plan.Kind == TokenNone || plan.Kind == TokenMinted && plan.AsService {
+		return v.session, true
+	}
+	found, err := s.sessions.Fresh(r.Context(), v.ticket, v.session, exchange.MinimumLeft)
+	switch {
+	case err == nil && !found.AccessExpiry.IsZero() && found.AccessExpiry.Sub(s.now()) < exchange.MinimumLeft:
+		s.refuse(w, r, problem{name: problemProviderUnavailable, err: errDeadToken})
+	case err == nil:
+		return found, true
+	case errors.Is(err, session.ErrNotFound), errors.Is(err, session.ErrUnavailable):
+		s.lostSession(w, r, d, err)
+	case errors.Is(err, provider.ErrNonsense), errors.Is(err, provider.ErrRejected):
+		s.refuse(w, r, problem{name: problemLoginFailed, status: http.StatusBadGateway, err: err})
+	default:
+		s.refuse(w, r, problem{name: problemProviderUnavailable, err: err})
+	}
+	return nil, false
+}
+
+var errDeadToken = errors.New("access token has expired and cannot be renewed now")
+
+func (s *Server) allowed(w http.ResponseWriter, r *http.Request, v visitor, route *compiledRoute, path string) bool {
+	if route.Allow == nil {
+		return true
+	}
+	ctx := s.ruleContext(subjectOf(v.session))
+	if route.Token.Kind == TokenMinted {
+		ctx.Request.Audience, ctx.Request.Scope = []string{route.Token.Audience}, route.Token.Scope
+	}
+	if route.Token.PerRequest {
+		ctx.Request.Method, ctx.Request.Path = r.Method, path
+	}
+	yes, err := route.Allow.Holds(ctx)
+	if err != nil {
+		s.log.InfoContext(r.Context(), "rule has no answer, which means no", "rule", "allow of route "+route.Path, "error", err)
+	}
+	if !yes {
+		s.refuse(w, r, problem{name: problemForbidden})
+	}
+	return yes
+}
+
+// bearer is the token that the upstream gets; "" for none, as where nobody is signed in.
+func (s *Server) bearer(r *http.Request, v visitor, route *compiledRoute, path string) (secret.Text, error) {
+	plan := route.Token
+	switch {
+	case plan.Kind == TokenNone, v.session == nil && !plan.AsService:
+		return "", nil
+	case plan.Kind == TokenAccess:
+		return v.session.Tokens.Access, nil
+	}
+	req := exchange.RouteRequest{Audience: plan.Audience, Scope: plan.Scope, AsService: plan.AsService, PerRequest: plan.PerRequest}
+	if plan.PerRequest {
+		req.Method, req.Path = r.Method, path
+	}
+	if !plan.AsService {
+		req.Evidence = Evidence(v.session)
+	}
+	minted, err := s.mint.MintForRoute(r.Context(), req)
+	if err != nil {
+		return "", err
+	}
+	return minted.Token, nil
+}
+
+var errSameToken = errors.New("there is no other token")
+
+// another makes a token in place of one that the upstream called invalid.
+func (s *Server) another(r *http.Request, v visitor, route *compiledRoute, path string, refused secret.Text) (secret.Text, error) {
+	fresh, err := s.bearer(r, v, route, path)
+	if err == nil && fresh == refused {
+		return "", errSameToken
+	}
+	return fresh, err
+}
+
+// refuseToken answers a request for whose upstream there is no token.
+func (s *Server) refuseToken(w http.ResponseWriter, r *http.Request, err error) {
+	p := problem{name: problemInternal, err: err}
+	if refused, ok := errors.AsType[*exchange.Error](err); ok {
+		switch refused.Code {
+		case exchange.Forbidden:
+			p.name = problemForbidden
+		case exchange.Expired, exchange.TemporarilyUnavailable:
+			p.name = problemProviderUnavailable
+		}
+	}
+	s.refuse(w, r, p)
+}

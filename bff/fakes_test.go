@@ -1,0 +1,111 @@
+package bff
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"cloakroom/exchange"
+	"cloakroom/secret"
+	"cloakroom/session"
+)
+
+// frailStore is the memory store, out of order on demand.
+type frailStore struct {
+	session.Store
+	mu     sync.Mutex
+	broken string // the name of a method, "all", or ""
+}
+
+var errOutOfOrder = errors.New("store is out of order")
+
+func (f *frailStore) breakDown(method string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.broken = method
+}
+
+func (f *frailStore) fault(method string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.broken == method || f.broken == "all" {
+		return errOutOfOrder
+	}
+	return nil
+}
+
+func (f *frailStore) Create(ctx context.Context, k session.Key, r session.Record, in []session.Index) error {
+	if err := f.fault("Create"); err != nil {
+		return err
+	}
+	return f.Store.Create(ctx, k, r, in)
+}
+
+func (f *frailStore) Load(ctx context.Context, k session.Key) (session.Record, error) {
+	if err := f.fault("Load"); err != nil {
+		return session.Record{}, err
+	}
+	return f.Store.Load(ctx, k)
+}
+
+func (f *frailStore) Delete(ctx context.Context, k session.Key) (bool, error) {
+	if err := f.fault("Delete"); err != nil {
+		return false, err
+	}
+	return f.Store.Delete(ctx, k)
+}
+
+func (f *frailStore) Claim(ctx context.Context, name string, attempt []byte, ttl time.Duration) (bool, error) {
+	if err := f.fault("Claim"); err != nil {
+		return false, err
+	}
+	return f.Store.Claim(ctx, name, attempt, ttl)
+}
+
+// fakeMint mints tokens that say whom they are for.
+type fakeMint struct {
+	mu   sync.Mutex
+	reqs []exchange.RouteRequest
+	err  error
+}
+
+func (f *fakeMint) MintForRoute(_ context.Context, req exchange.RouteRequest) (exchange.Minted, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reqs = append(f.reqs, req)
+	if f.err != nil {
+		return exchange.Minted{}, f.err
+	}
+	return exchange.Minted{Token: secret.Text("minted-for-" + req.Audience)}, nil
+}
+
+func (f *fakeMint) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+}
+
+func (f *fakeMint) last() exchange.RouteRequest {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.reqs[len(f.reqs)-1]
+}
+
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}

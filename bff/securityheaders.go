@@ -1,0 +1,150 @@
+package bff
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const (
+	cspHeader       = "Content-Security-Policy"
+	cspReportHeader = "Content-Security-Policy-Report-Only"
+)
+
+// SecurityHeaders is what a configuration may say about the headers of every response.
+type SecurityHeaders struct {
+	HSTS       int                 // max-age in seconds; 0: none (plain http)
+	CSPAdd     map[string][]string // sources that widen directives of the built-in policy
+	ReportOnly bool                // the policy is reported on, not enforced
+}
+
+// securityHeaders are set on everything the public listener answers. It is immutable.
+type securityHeaders struct {
+	names  []string
+	values []string
+}
+
+// builtInCSP is the policy of an SPA that brings all its parts with it.
+var builtInCSP = []directive{
+	{"default-src", []string{"'none'"}},
+	{"script-src", []string{"'self'"}},
+	{"style-src", []string{"'self'"}},
+	{"img-src", []string{"'self'", "data:"}},
+	{"font-src", []string{"'self'"}},
+	{"connect-src", []string{"'self'"}},
+	{"manifest-src", []string{"'self'"}},
+	{"form-action", []string{"'self'"}},
+	{"frame-ancestors", []string{"'none'"}},
+	{"base-uri", []string{"'none'"}},
+	{"object-src", []string{"'none'"}},
+	{"require-trusted-types-for", []string{"'script'"}},
+}
+
+type directive struct {
+	name    string
+	sources []string
+}
+
+// addableCSP are the directives that take sources and may be widened.
+var addableCSP = []string{
+	"child-src", "connect-src", "default-src", "font-src", "form-action", "frame-ancestors", "frame-src", "img-src", "manifest-src",
+	"media-src", "object-src", "base-uri", "script-src", "script-src-attr", "script-src-elem", "style-src", "style-src-attr",
+	"style-src-elem", "trusted-types", "worker-src",
+}
+
+// permissions gives the powerful features to the SPA itself and to no frame in it.
+const permissions = "browsing-topics=(), camera=(self), display-capture=(self), geolocation=(self), hid=(self), microphone=(self), " +
+	"midi=(self), payment=(self), serial=(self), usb=(self)"
+
+func newSecurityHeaders(cfg SecurityHeaders) (*securityHeaders, error) {
+	policy, err := contentSecurityPolicy(cfg.CSPAdd)
+	if err != nil {
+		return nil, err
+	}
+	header := cspHeader
+	if cfg.ReportOnly {
+		header = cspReportHeader
+	}
+	s := &securityHeaders{}
+	s.add(header, policy)
+	s.add("X-Content-Type-Options", "nosniff")
+	s.add("Referrer-Policy", "same-origin") // not no-referrer: form posts would come with "Origin: null"
+	s.add("Cross-Origin-Opener-Policy", "same-origin")
+	s.add("Cross-Origin-Resource-Policy", "same-origin")
+	s.add("Permissions-Policy", permissions)
+	if cfg.HSTS > 0 {
+		s.add("Strict-Transport-Security", "max-age="+strconv.Itoa(cfg.HSTS)+"; includeSubDomains")
+	}
+	return s, nil
+}
+
+func (s *securityHeaders) add(name, value string) {
+	s.names = append(s.names, name)
+	s.values = append(s.values, value)
+}
+
+// apply sets the headers, before anything else is written. A page with a policy of its own sets it over ours afterwards.
+// The values are shared between responses: they have no room to grow, so Header.Add copies.
+func (s *securityHeaders) apply(h http.Header) {
+	for i, name := range s.names {
+		h[name] = s.values[i : i+1 : i+1]
+	}
+}
+
+func contentSecurityPolicy(add map[string][]string) (string, error) {
+	policy := slices.Clone(builtInCSP)
+	var faults []error
+	for _, name := range slices.Sorted(maps.Keys(add)) {
+		sources := add[name]
+		if !slices.Contains(addableCSP, name) {
+			faults = append(faults, fmt.Errorf("content security policy: %q is no directive that can be widened", name))
+			continue
+		}
+		for _, source := range sources {
+			if source == "" || strings.ContainsFunc(source, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == ';' || r == ',' }) {
+				faults = append(faults, fmt.Errorf("content security policy: %q is no source for %s", source, name))
+			}
+		}
+		policy = widen(policy, name, sources)
+	}
+	if err := errors.Join(faults...); err != nil {
+		return "", err
+	}
+	var out strings.Builder
+	for i, d := range policy {
+		if i > 0 {
+			out.WriteString("; ")
+		}
+		out.WriteString(d.name + " " + strings.Join(d.sources, " "))
+	}
+	return out.String(), nil
+}
+
+// widen adds sources to a directive; 'none' beside a source would be an error, so it goes. A directive that the built-in policy
+// leaves to default-src, or does not restrict, begins with 'self'.
+func widen(policy []directive, name string, sources []string) []directive {
+	i := slices.IndexFunc(policy, func(d directive) bool { return d.name == name })
+	if i < 0 {
+		first := []string{"'self'"}
+		if name == "trusted-types" {
+			first = nil
+		}
+		return append(policy, directive{name, union(first, sources)})
+	}
+	policy[i].sources = union(slices.DeleteFunc(slices.Clone(policy[i].sources), func(s string) bool { return s == "'none'" && len(sources) > 0 }), sources)
+	return policy
+}
+
+func union(a, b []string) []string {
+	out := slices.Clone(a)
+	for _, s := range b {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}

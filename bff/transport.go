@@ -1,0 +1,115 @@
+package bff
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"syscall"
+	"time"
+)
+
+// transports are the connection pools to the upstreams: one for all routes that agree in TLS and timeout, so that
+// routes to the same host share its connections.
+type transports struct {
+	dial  func(timeout time.Duration) *net.Dialer
+	pools map[transportKey]*http.Transport
+}
+
+type transportKey struct {
+	tls     *tls.Config
+	timeout time.Duration
+}
+
+func newTransports(egress []netip.Prefix) transports {
+	guard := egressGuard(egress)
+	return transports{
+		dial: func(timeout time.Duration) *net.Dialer {
+			return &net.Dialer{Timeout: timeout, KeepAlive: 30 * time.Second, Control: guard}
+		},
+		pools: make(map[transportKey]*http.Transport),
+	}
+}
+
+// of returns the pool for a route. timeout is to the first byte of a response: it bounds each step on the way there.
+func (ts transports) of(tlsConfig *tls.Config, timeout time.Duration) *http.Transport {
+	key := transportKey{tlsConfig, timeout}
+	if pool := ts.pools[key]; pool != nil {
+		return pool
+	}
+	pool := &http.Transport{
+		Proxy:                  nil, // an upstream is reached directly, whatever the environment says
+		DialContext:            ts.dial(min(timeout, 10*time.Second)).DialContext,
+		TLSClientConfig:        tlsConfig.Clone(),
+		TLSHandshakeTimeout:    min(timeout, 10*time.Second),
+		ForceAttemptHTTP2:      true,
+		DisableCompression:     true, // what the browser accepts is between it and the upstream
+		MaxIdleConns:           0,    // bounded by MaxIdleConnsPerHost, hosts by the configuration
+		MaxIdleConnsPerHost:    512,
+		IdleConnTimeout:        90 * time.Second,
+		ResponseHeaderTimeout:  timeout,
+		MaxResponseHeaderBytes: 256 << 10,
+	}
+	ts.pools[key] = pool
+	return pool
+}
+
+func (ts transports) closeIdle() {
+	for _, pool := range ts.pools {
+		pool.CloseIdleConnections()
+	}
+}
+
+// errForbiddenAddress is the cause of a failed dial to an address that upstreams may not have.
+var errForbiddenAddress = errors.New("link-local and metadata addresses are refused, unless limits.egress_allow lists them")
+
+// metadataAddresses are those of cloud metadata services that are not link-local.
+var metadataAddresses = []netip.Addr{
+	netip.MustParseAddr("fd00:ec2::254"),   // AWS
+	netip.MustParseAddr("fd20:ce::254"),    // Google
+	netip.MustParseAddr("100.100.100.200"), // Alibaba
+	netip.MustParseAddr("168.63.129.16"),   // Azure
+	netip.MustParseAddr("192.0.0.192"),     // Oracle
+}
+
+// nat64 is the well-known prefix under which a gateway reaches any IPv4 address (RFC 6052 section 2.1).
+var nat64 = netip.MustParsePrefix("64:ff9b::/96")
+
+// egressGuard checks the address that is dialled, after the name was resolved: a name that changes its mind between a check
+// and its use gains nothing.
+func egressGuard(allow []netip.Prefix) func(network, address string, _ syscall.RawConn) error {
+	return func(_, address string, _ syscall.RawConn) error {
+		target, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return fmt.Errorf("dial address: %w", err)
+		}
+		addr := target.Addr().WithZone("").Unmap()
+		if nat64.Contains(addr) {
+			raw := addr.As16()
+			addr = netip.AddrFrom4([4]byte(raw[12:]))
+		}
+		if !forbidden(addr) {
+			return nil
+		}
+		for _, prefix := range allow {
+			if prefix.Contains(addr) {
+				return nil
+			}
+		}
+		return errForbiddenAddress
+	}
+}
+
+func forbidden(addr netip.Addr) bool {
+	if addr.IsLinkLocalUnicast() || addr.IsMulticast() {
+		return true
+	}
+	for _, metadata := range metadataAddresses {
+		if addr == metadata {
+			return true
+		}
+	}
+	return false
+}

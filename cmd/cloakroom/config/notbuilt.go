@@ -1,0 +1,115 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// notBuilt is every setting that this build does not have yet. A row goes when its feature lands; nothing else knows of it.
+// In a path, * is every key of a map and [*] every item of a list.
+var notBuilt = []struct {
+	path string
+	set  func(*node) bool // whether the value asks for what is missing
+	what string
+}{
+	{"public.listen", is(Off), "running without the browser's side"},
+	{"public.allowed_origins", filled, "a SPA on another origin"},
+	{"public.publish_keys", is("true"), "publishing keys at the public listener"},
+	{"public.pages.strings_file", filled, "texts of one's own on Cloakroom's pages"},
+	{"internal.listen", is(Off), "running without the services' side"},
+	{"internal.tls.client_ca_file", filled, "authentication by client certificate"},
+	{"internal.tls.client_cert_header", filled, "authentication by client certificate"},
+	{"internal.tls.client_cert_from", filled, "authentication by client certificate"},
+	{"store.url", begins("redis-sentinel:", "rediss-sentinel:"), "Redis Sentinel"},
+	{"store.url", begins("redis-cluster:", "rediss-cluster:"), "Redis Cluster"},
+	{"store.sentinel_username", filled, "Redis Sentinel"},
+	{"store.sentinel_password", filled, "Redis Sentinel"},
+	{"session.max_per_user", not("0"), "a limit of sessions per person"},
+	{"session.refresh_every", lasting, "refreshing on a schedule"},
+	{"session.revoke_on_end", is("always"), "revoking at the provider without the cookie"},
+	{"providers.*.profile", is("entra", "okta", "auth0", "keycloak", "google"), "this profile"},
+	{"providers.*.token_endpoint_auth_method", is("private_key_jwt", "tls_client_auth", "self_signed_tls_client_auth"), "this way to authenticate at the provider"},
+	{"providers.*.client_key_file", filled, "authenticating at the provider with a key"},
+	{"providers.*.client_cert_file", filled, "authenticating at the provider with a certificate"},
+	{"providers.*.decryption_key_file", filled, "encrypted ID tokens"},
+	{"providers.*.pushed_authorization", is("always"), "pushed authorization requests"},
+	{"providers.*.request_object", is("always"), "signed authorization requests"},
+	{"providers.*.dpop", is("always"), "DPoP towards the provider"},
+	{"providers.*.access_token_validation", is("introspection", "userinfo"), "opaque access tokens at the exchange"},
+	{"issuers", filled, "trusting further issuers"},
+	{"routes[*].spa_dev", filled, "a dev server in place of a SPA's folder"},
+	{"routes[*].websocket", is("true"), "WebSockets"},
+	{"exchange.pairwise_key", filled, "pairwise subjects"},
+	{"exchange.audiences.*.subject", is("pairwise"), "pairwise subjects"},
+	{"exchange.audiences.*.format", is("txntoken+jwt"), "transaction tokens"},
+	{"exchange.audiences.*.encrypt.jwks_file", filled, "encrypting minted tokens"},
+	{"exchange.audiences.*.encrypt.jwks_uri", filled, "encrypting minted tokens"},
+	{"exchange.audiences.*.sender_constraint", is("dpop", "mtls", "any"), "minted tokens bound to a key"},
+	{"exchange.audiences.*.details", filled, "authorization details"},
+	{"exchange.audiences.*.decide.url", filled, "asking a decision point"},
+	{"exchange.clients.*.auth.jwks_file", filled, "authentication of clients by private_key_jwt"},
+	{"exchange.clients.*.auth.jwks_uri", filled, "authentication of clients by private_key_jwt"},
+	{"exchange.clients.*.auth.tls_san", filled, "authentication by client certificate"},
+	{"exchange.clients.*.auth.tls_thumbprint", filled, "authentication by client certificate"},
+	{"exchange.clients.*.auth.kubernetes", filled, "authentication of clients by a Kubernetes service account"},
+	{"exchange.clients.*.auth.spiffe", filled, "authentication of clients by SPIFFE"},
+	{"exchange.clients.*.subject_types[*]", is("session", "txn_token"), "this type of subject token"},
+	{"exchange.clients.*.unmask", is("true"), "pairwise subjects"},
+	{"telemetry.otlp_endpoint", filled, "traces"},
+}
+
+// refuseNotBuilt reports every value that asks for something missing.
+func refuseNotBuilt(r *report, top *node) {
+	for _, row := range notBuilt {
+		segments := strings.Split(strings.ReplaceAll(row.path, "[*]", ".[*]"), ".")
+		top.each("", segments, func(n *node, path string) {
+			if !n.broken && row.set(n) {
+				r.at(path, fmt.Sprintf("is not built yet: %s", row.what), "leave it at its default, or take it out")
+			}
+		})
+	}
+}
+
+// each calls visit for every value that the segments lead to.
+func (n *node) each(path string, segments []string, visit func(*node, string)) {
+	if len(segments) == 0 {
+		visit(n, path)
+		return
+	}
+	if segments[0] == "[*]" {
+		for i, item := range n.items {
+			item.each(fmt.Sprintf("%s[%d]", path, i), segments[1:], visit)
+		}
+		return
+	}
+	for _, e := range n.entries {
+		if segments[0] == "*" || segments[0] == e.name {
+			e.value.each(child(path, e.name), segments[1:], visit)
+		}
+	}
+}
+
+func is(values ...string) func(*node) bool {
+	return func(n *node) bool { return slices.Contains(values, n.text) }
+}
+
+func not(value string) func(*node) bool {
+	return func(n *node) bool { return n.text != value && n.kind != kindNull }
+}
+
+func begins(prefixes ...string) func(*node) bool {
+	return func(n *node) bool {
+		return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(n.text, p) })
+	}
+}
+
+// filled: a text, list or map that is not empty.
+func filled(n *node) bool { return n.text != "" || len(n.entries) > 0 || len(n.items) > 0 }
+
+// lasting: a duration other than none.
+func lasting(n *node) bool {
+	d, err := time.ParseDuration(n.text)
+	return err == nil && d != 0
+}

@@ -1,0 +1,122 @@
+package config
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"cloakroom/secret"
+)
+
+// Values of secrets and variables in these tests: none of them may ever be printed.
+var (
+	secretKeys = []string{secret.NewKey().Encode().Reveal(), secret.NewKey().Encode().Reveal(), secret.NewKey().Encode().Reveal(), secret.NewKey().Encode().Reveal()}
+	variables  = map[string]string{
+		"K1": secretKeys[0], "K2": secretKeys[1], "K3": secretKeys[2], "K4": secretKeys[3],
+		"S1": "s3cr3t-of-the-provider", "S2": "s3cr3t-of-a-client", "EMPTY": "",
+		"CLIENT_SECRET": "s3cr3t-1", "COGNITO_CLIENT_SECRET": "s3cr3t-2", "ORDERS_SECRET": "s3cr3t-3", "SUPPORT_SECRET": "s3cr3t-4",
+		"REDIS_PASSWORD": "s3cr3t-5", "REDIS_URL": "redis://app:s3cr3t-6@redis:6379/0", "BAD": "s3cr3t-7 {", "HSTS": "60", "YES": "true",
+	}
+)
+
+func lookup(name string) (string, bool) { v, ok := variables[name]; return v, ok }
+
+// quiet fails when a fault shows a secret.
+func quiet(t *testing.T, faults Faults) {
+	t.Helper()
+	text := faults.Error()
+	if strings.Contains(text, "s3cr3t") {
+		t.Errorf("shows a secret: %s", text)
+	}
+	for _, k := range secretKeys {
+		if strings.Contains(text, k) {
+			t.Errorf("shows a key: %s", text)
+		}
+	}
+}
+
+// folder makes files by relative path; a content of "cert", "key", "rsa" or "secret" is made up.
+func folder(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	cert, key := certificate(t)
+	for name, content := range files {
+		switch content {
+		case "cert":
+			content = cert
+		case "key":
+			content = key
+		case "rsa":
+			content = rsaPEM(t)
+		case "secret":
+			content = secretKeys[0] + "\n"
+		}
+		full := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(full, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func certificate(t *testing.T) (cert, key string) {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotAfter: time.Now().Add(time.Hour), IsCA: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, k.Public(), k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
+}
+
+func rsaPEM(t *testing.T) string {
+	t.Helper()
+	k, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(k)}))
+}
+
+// contractFiles are what contract/cloakroom.yaml, contract/minimal.yaml and example.yaml name.
+var contractFiles = map[string]string{
+	"tls/public.crt": "cert", "tls/public.key": "key", "tls/internal.crt": "cert", "tls/internal.key": "key", "tls/clients-ca.crt": "cert",
+	"brand/logo.svg": "<svg/>", "secrets/admin-token": "s3cr3t-of-admin", "secrets/cloakroom-1": "secret", "secrets/pairwise": "secret",
+	"web/demo/index.html": "<p>", "dist/index.html": "<p>", "keys/reports.jwks.json": `{"keys":[]}`, "keys/cluster.jwks.json": `{"keys":[]}`,
+	"keys/spiffe-bundle.json": `{"keys":[]}`,
+}
+
+// loadIn loads a file of this package's as if it stood in dir.
+func loadIn(t *testing.T, dir, file string) (*File, error) {
+	t.Helper()
+	source, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, filepath.Base(file))
+	if err := os.WriteFile(path, source, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return Load(path, lookup)
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"cloakroom/bff"
+	"cloakroom/cmd/cloakroom/config"
+	"cloakroom/exchange"
+	"cloakroom/internal/daemon"
+	"cloakroom/internal/telemetry"
+	"cloakroom/provider"
+	"cloakroom/secret"
+	"cloakroom/session"
+	"cloakroom/token"
+)
+
+// house is Cloakroom put together: every room, each knowing only what it was handed. This is the one place where the
+// knots are tied.
+type house struct {
+	file     *config.File
+	log      *slog.Logger
+	registry *prometheus.Registry
+	http     *telemetry.HTTP
+	audit    *telemetry.Audit
+
+	secrets   *secret.Ring
+	store     session.Store
+	sessions  *session.Manager
+	providers []*provider.Provider
+	keys      *token.KeyRing // nil where nothing is minted
+	exchange  *exchange.Service
+	observe   func(context.Context, exchange.Event) // of every token minted and every refusal
+	records   *bff.Records
+	browser   *bff.Server
+	health    *daemon.Health
+}
+
+// assemble builds everything and opens nothing: neither the store nor a provider has to answer yet.
+func assemble(file *config.File, log *slog.Logger) (*house, error) {
+	h := &house{file: file, log: log, registry: prometheus.NewRegistry()}
+	h.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	h.http = telemetry.NewHTTP(h.registry)
+	for _, room := range []func() error{
+		h.openSecrets, h.openStore, h.meetProviders, h.keepSessions, h.cutKeys, h.writePolicy, h.faceBrowser,
+	} {
+		if err := room(); err != nil {
+			return nil, err
+		}
+	}
+	checks := []daemon.Check{{Name: "store", Probe: h.store.Ping}}
+	for _, p := range h.providers {
+		checks = append(checks, daemon.Check{Name: "provider " + p.Name(), Probe: func(context.Context) error { return p.Ready() }})
+	}
+	h.health = daemon.NewHealth(checks...)
+	return h, nil
+}
+
+// openSecrets takes the configured secrets, or makes one where the configuration may do without.
+func (h *house) openSecrets() error {
+	keys := h.file.Secrets
+	if len(keys) == 0 {
+		keys = []secret.Key{secret.NewKey()}
+		h.log.Warn("no secrets configured: one was made for this run; every session ends with it")
+	}
+	ring, err := secret.NewRing(keys...)
+	if err != nil {
+		return fmt.Errorf("secrets: %w", err)
+	}
+	h.secrets = ring
+	h.audit = telemetry.NewAudit(h.log, ring.First())
+	return nil
+}
+
+// open listens and serves until ctx ends.
+func (h *house) open(ctx context.Context) (*daemon.Daemon, error) {
+	public := daemon.Listener{Name: "public", Address: h.file.Public.Listen, Handler: h.browser.Handler()}
+	services, err := h.services()
+	if err != nil {
+		return nil, err
+	}
+	internal := daemon.Listener{Name: "internal", Address: h.file.Internal.Listen, Handler: services}
+	for listener, files := range map[*daemon.Listener][2]string{
+		&public:   {h.file.Public.TLS.CertFile, h.file.Public.TLS.KeyFile},
+		&internal: {h.file.Internal.TLS.CertFile, h.file.Internal.TLS.KeyFile},
+	} {
+		if files[0] == "" {
+			continue
+		}
+		certificate, err := daemon.LoadCertificate(files[0], files[1], func(err error) {
+			h.log.Error("certificate not reloaded: the previous one is served", "listener", listener.Name, "error", err)
+		})
+		if err != nil {
+			return nil, fmt.Errorf("%s.tls: %w", listener.Name, err)
+		}
+		listener.TLS = certificate
+	}
+	options := daemon.Options{
+		Listeners: []daemon.Listener{public, internal, {Name: "admin", Address: h.file.Admin.Listen, Handler: h.operators()}},
+		Health:    h.health,
+		Drained: []func(context.Context) error{
+			h.browser.Close,
+			h.sessions.Close,
+			func(context.Context) error { return h.store.Close() },
+		},
+		Delay: h.file.Drain.Delay, Timeout: h.file.Drain.Timeout, Log: h.log,
+	}
+	for _, p := range h.providers {
+		options.Background = append(options.Background, p.Run)
+	}
+	d, err := daemon.Start(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	h.log.Info("ready", "version", buildInfo().Main.Version, "public", d.Address("public").String(), "internal", d.Address("internal").String(), "admin", d.Address("admin").String())
+	return d, nil
+}
+
+// observed counts and times what a listener other than the public one answers; the public one knows its routes itself.
+func (h *house) observed(listener string, mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		r = telemetry.Begin(r, true)
+		status := &statusWriter{ResponseWriter: w, code: http.StatusOK}
+		_, route := mux.Handler(r)
+		if route == "" {
+			route = "none"
+		}
+		mux.ServeHTTP(status, r)
+		h.http.Observe(listener, route, status.code, time.Since(began))
+	})
+}
+
+// statusWriter remembers the code of an answer.
+type statusWriter struct {
+	http.ResponseWriter
+	code int
+}
+
+func (w *statusWriter) WriteHeader(code int) {
+	w.code = code
+	w.ResponseWriter.WriteHeader(code)
+}
+
+// Unwrap lets http.ResponseController reach flushing and deadlines.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

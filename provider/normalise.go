@@ -1,0 +1,101 @@
+package provider
+
+import (
+	"maps"
+
+	"cloakroom/token"
+)
+
+// bindings are the claims that tie an ID token to one sign-in. They are checked here, and mean nothing elsewhere.
+var bindings = []string{"nonce", "at_hash", "c_hash", "s_hash"}
+
+// identity spells an ID token's or userinfo's claims one way: without bindings, groups under one name, verified flags as
+// booleans. Originals stay beside what is derived from them.
+func (f profile) identity(c token.Claims) token.Claims {
+	out := maps.Clone(c)
+	for _, one := range bindings {
+		delete(out, one)
+	}
+	f.common(out)
+	return out
+}
+
+// access spells an access token's claims one way: what identity does, and scope always as a list.
+func (f profile) access(c token.Claims) token.Claims {
+	out := maps.Clone(c)
+	f.common(out)
+	out["scope"] = list(f.scopeOf(c))
+	return out
+}
+
+func (f profile) common(out token.Claims) {
+	for _, name := range f.groups {
+		if groups := out.Strings(name); groups != nil {
+			out["groups"] = list(groups)
+			break
+		}
+	}
+	for _, name := range []string{"email_verified", "phone_number_verified"} { // Cognito's userinfo has strings
+		switch out[name] {
+		case "true":
+			out[name] = true
+		case "false":
+			out[name] = false
+		}
+	}
+}
+
+// scopeOf reads the scope whether it is spelled as one string or as a list.
+func (f profile) scopeOf(c token.Claims) token.Scope {
+	for _, name := range f.scope {
+		if _, there := c[name]; !there {
+			continue
+		}
+		var out token.Scope
+		for _, one := range c.Strings(name) {
+			for _, s := range token.ParseScope(one) {
+				if !out.Has(s) {
+					out = append(out, s)
+				}
+			}
+		}
+		return out
+	}
+	return nil
+}
+
+func (f profile) hasScope(c token.Claims) bool {
+	for _, name := range f.scope {
+		if _, there := c[name]; there {
+			return true
+		}
+	}
+	return false
+}
+
+// clientOf names the client an access token was issued to, "" where it does not say.
+func (f profile) clientOf(c token.Claims) string {
+	for _, name := range f.client {
+		if s := c.Text(name); s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+func (f profile) audienceOf(c token.Claims) []string {
+	var out []string
+	for _, name := range f.audience {
+		out = append(out, c.Strings(name)...)
+	}
+	return out
+}
+
+// list is a list as DecodeClaims would have made it.
+func list(values []string) []any {
+	out := make([]any, len(values))
+	for i, one := range values {
+		out[i] = one
+	}
+	return out
+}

@@ -1,0 +1,206 @@
+package memstore
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"cloakroom/session"
+)
+
+// Store keeps the contract of session.Store in memory. Its clock is handed in; a goroutine, which Close ends, takes out
+// what expired.
+type Store struct {
+	now func() time.Time
+
+	mu      sync.Mutex
+	records map[session.Key]session.Record
+	indexes map[session.Index]map[session.Key]time.Time // until when each entry may matter
+	marks   map[string]mark
+
+	stop    context.CancelFunc
+	stopped chan struct{}
+}
+
+type mark struct {
+	attempt []byte
+	until   time.Time
+}
+
+// sweepEvery is how often expired entries are taken out. They are not answered before that either.
+const sweepEvery = time.Minute
+
+// New returns an empty store. Close it.
+func New(now func() time.Time) *Store {
+	ctx, stop := context.WithCancel(context.Background())
+	s := &Store{
+		now:     now,
+		records: map[session.Key]session.Record{}, indexes: map[session.Index]map[session.Key]time.Time{}, marks: map[string]mark{},
+		stop: stop, stopped: make(chan struct{}),
+	}
+	go s.sweepUntil(ctx)
+	return s
+}
+
+// Create implements session.Store.
+func (s *Store) Create(ctx context.Context, key session.Key, r session.Record, indexes []session.Index) error {
+	defer s.lock()()
+	if err := alive(ctx); err != nil {
+		return err
+	}
+	for _, name := range indexes {
+		if s.indexes[name] == nil {
+			s.indexes[name] = map[session.Key]time.Time{}
+		}
+		s.indexes[name][key] = r.Expires
+	}
+	if _, ok := s.live(key); ok {
+		return session.ErrConflict
+	}
+	s.records[key] = r
+	return nil
+}
+
+// Load implements session.Store.
+func (s *Store) Load(ctx context.Context, key session.Key) (session.Record, error) {
+	defer s.lock()()
+	if err := alive(ctx); err != nil {
+		return session.Record{}, err
+	}
+	r, ok := s.live(key)
+	if !ok {
+		return session.Record{}, session.ErrNotFound
+	}
+	return r, nil
+}
+
+// Replace implements session.Store.
+func (s *Store) Replace(ctx context.Context, key session.Key, was uint64, r session.Record) error {
+	defer s.lock()()
+	if err := alive(ctx); err != nil {
+		return err
+	}
+	old, ok := s.live(key)
+	switch {
+	case !ok:
+		return session.ErrNotFound
+	case old.Generation != was:
+		return session.ErrConflict
+	}
+	if r.Idle.Before(old.Idle) {
+		r.Idle = old.Idle
+	}
+	s.records[key] = r
+	return nil
+}
+
+// Slide implements session.Store.
+func (s *Store) Slide(ctx context.Context, key session.Key, idle time.Time) error {
+	defer s.lock()()
+	if err := alive(ctx); err != nil {
+		return err
+	}
+	r, ok := s.live(key)
+	if !ok {
+		return session.ErrNotFound
+	}
+	if r.Idle.Before(idle) {
+		r.Idle = idle
+		s.records[key] = r
+	}
+	return nil
+}
+
+// Delete implements session.Store.
+func (s *Store) Delete(ctx context.Context, key session.Key) (existed bool, err error) {
+	defer s.lock()()
+	if err := alive(ctx); err != nil {
+		return false, err
+	}
+	_, existed = s.live(key)
+	delete(s.records, key)
+	return existed, nil
+}
+
+// Members implements session.Store.
+func (s *Store) Members(ctx context.Context, index session.Index) ([]session.Key, error) {
+	defer s.lock()()
+	if err := alive(ctx); err != nil {
+		return nil, err
+	}
+	var keys []session.Key
+	for key, until := range s.indexes[index] {
+		if s.now().Before(until) {
+			keys = append(keys, key)
+		}
+	}
+	return keys, nil
+}
+
+// Claim implements session.Store.
+func (s *Store) Claim(ctx context.Context, name string, attempt []byte, ttl time.Duration) (mine bool, err error) {
+	defer s.lock()()
+	if err := alive(ctx); err != nil {
+		return false, err
+	}
+	if m, ok := s.marks[name]; ok && s.now().Before(m.until) {
+		return bytes.Equal(m.attempt, attempt), nil
+	}
+	s.marks[name] = mark{bytes.Clone(attempt), s.now().Add(ttl)}
+	return true, nil
+}
+
+// Ping implements session.Store.
+func (s *Store) Ping(ctx context.Context) error { return alive(ctx) }
+
+// Close ends the sweeping.
+func (s *Store) Close() error {
+	s.stop()
+	<-s.stopped
+	return nil
+}
+
+func (s *Store) lock() (unlock func()) {
+	s.mu.Lock()
+	return s.mu.Unlock
+}
+
+func (s *Store) live(key session.Key) (session.Record, bool) {
+	r, ok := s.records[key]
+	return r, ok && s.now().Before(r.End())
+}
+
+func alive(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("memory store: %w: %w", session.ErrUnavailable, err)
+	}
+	return nil
+}
+
+func (s *Store) sweepUntil(ctx context.Context) {
+	defer close(s.stopped)
+	ticker := time.NewTicker(sweepEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			s.sweep()
+		}
+	}
+}
+
+func (s *Store) sweep() {
+	defer s.lock()()
+	now := s.now()
+	maps.DeleteFunc(s.records, func(_ session.Key, r session.Record) bool { return !now.Before(r.End()) })
+	maps.DeleteFunc(s.marks, func(_ string, m mark) bool { return !now.Before(m.until) })
+	maps.DeleteFunc(s.indexes, func(_ session.Index, entries map[session.Key]time.Time) bool {
+		maps.DeleteFunc(entries, func(_ session.Key, until time.Time) bool { return !now.Before(until) })
+		return len(entries) == 0
+	})
+}

@@ -1,0 +1,501 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"cloakroom/secret"
+	"cloakroom/session"
+	"cloakroom/session/sessiontest"
+	"cloakroom/token"
+)
+
+const needed = 5 * time.Second // how long an access token must live for a request
+
+func (h *house) fresh(ticket session.Ticket) *session.Session {
+	h.t.Helper()
+	s, err := h.Fresh(h.t.Context(), ticket, h.load(ticket), needed)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return s
+}
+
+func (h *house) wantAsked(want int) {
+	h.t.Helper()
+	if got := h.provider.asked(); got != want {
+		h.t.Errorf("the provider was asked %d times, want %d", got, want)
+	}
+}
+
+func wantAccess(t *testing.T, s *session.Session, want secret.Text) {
+	t.Helper()
+	if s.Tokens.Access != want {
+		t.Errorf("access token %s, want %s", s.Tokens.Access.Reveal(), want.Reveal())
+	}
+}
+
+func TestManyRequestsAtExpiryAreOneRefresh(t *testing.T) {
+	for name, after := range map[string]time.Duration{"just before": 9*time.Minute + 56*time.Second, "long after": 20 * time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse(t)
+				h.provider.slow = 3 * time.Second
+				ticket, _ := h.start()
+				time.Sleep(after)
+				stale := h.load(ticket)
+				var all sync.WaitGroup
+				for i := range 200 {
+					all.Go(func() {
+						time.Sleep(time.Duration(i) * 50 * time.Millisecond) // some come long after it is done, and read before
+						s, err := h.Fresh(t.Context(), ticket, stale, needed)
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						wantAccess(t, s, "access-canary-1")
+						if s.Generation != 2 {
+							t.Errorf("generation %d", s.Generation)
+						}
+					})
+				}
+				all.Wait()
+				h.wantAsked(1)
+			})
+		})
+	}
+}
+
+func TestATokenThatStillServesIsRenewedWithoutWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.provider.slow = 3 * time.Second
+		ticket, _ := h.start()
+		time.Sleep(8*time.Minute + 45*time.Second) // 75 s left: beyond the 60 s and their spread of 12
+		wantAccess(t, h.fresh(ticket), "access-canary-0")
+		synctest.Wait()
+		h.wantAsked(0)
+		time.Sleep(16 * time.Second)
+		began := time.Now()
+		wantAccess(t, h.fresh(ticket), "access-canary-0")
+		if time.Since(began) != 0 {
+			t.Errorf("waited %v", time.Since(began))
+		}
+		time.Sleep(4 * time.Second)
+		wantAccess(t, h.fresh(ticket), "access-canary-1")
+		h.wantAsked(1)
+	})
+}
+
+func TestSessionsThatExpireTogetherDoNotRenewTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.provider.fail(errors.New("down"))
+		var tickets []session.Ticket
+		for range 100 {
+			ticket, _ := h.start()
+			tickets = append(tickets, ticket)
+		}
+		time.Sleep(8*time.Minute + 48*time.Second)
+		times := map[int]int{}
+		for second := range 13 {
+			before := h.provider.asked()
+			for _, ticket := range tickets {
+				h.fresh(ticket)
+			}
+			synctest.Wait()
+			times[second] = h.provider.asked() - before
+			time.Sleep(time.Second)
+		}
+		if times[0] > 30 || times[12] != 100 {
+			t.Errorf("asked by the second: %v", times)
+		}
+	})
+}
+
+func TestAShortLivedTokenIsNotRenewedAtEveryRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.provider.life = 40 * time.Second // less than the minute of RefreshBefore
+		ticket, _ := h.start(func(l *session.Login) { l.Tokens.Expiry = time.Now().Add(40 * time.Second) })
+		for range 10 * 60 {
+			time.Sleep(time.Second)
+			if s := h.fresh(ticket); time.Until(s.AccessExpiry) < needed {
+				t.Fatalf("token lives for %v", time.Until(s.AccessExpiry))
+			}
+			if _, err := h.Slide(t.Context(), h.load(ticket)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := h.provider.asked(); got < 15 || got > 31 {
+			t.Errorf("asked %d times in 10 minutes", got)
+		}
+	})
+}
+
+func TestWhatARenewalLeavesOutStaysAsItWas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.provider.answer = func(r session.Renewal) session.Renewal { r.Tokens.Refresh = ""; return r }
+		ticket, first := h.start()
+		time.Sleep(20 * time.Minute)
+		h.fresh(ticket)
+		want := *first
+		want.Generation, want.AccessExpiry = 2, time.Now().Add(10*time.Minute)
+		want.Access = token.Claims{"sub": subject, "rotation": int64(1)}
+		want.Tokens.Access, want.Tokens.Expiry = "access-canary-1", want.AccessExpiry
+		same(t, "loaded", h.load(ticket), &want)
+
+		h.provider.answer = func(r session.Renewal) session.Renewal {
+			r.Tokens.ID, r.Tokens.Scope, r.Access = "id-canary-2", token.Scope{"openid"}, nil
+			r.Identity = token.Claims{"sub": subject, "email": "new@example.test", "at_hash": "h"}
+			return r
+		}
+		h.provider.rotation = 0 // the old refresh token serves on
+		time.Sleep(20 * time.Minute)
+		h.wantGone(ticket) // idle since its start: renewing is no activity
+		ticket, _ = h.start()
+		time.Sleep(20 * time.Minute)
+		s := h.fresh(ticket)
+		if s.Tokens.ID != "id-canary-2" || s.Scope.String() != "openid" || s.Access != nil || s.Identity["email"] != "new@example.test" || s.Identity["at_hash"] != nil {
+			t.Errorf("renewed: %q %v %v", s.Scope, s.Access, s.Identity)
+		}
+		same(t, "loaded", h.load(ticket), s)
+	})
+}
+
+func TestARefusedRefreshTokenEndsTheSessionOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.provider.slow = time.Second
+		h.provider.fail(errors.Join(errors.New("invalid_grant"), session.ErrRefused))
+		ticket, _ := h.start()
+		time.Sleep(20 * time.Minute)
+		stale := h.load(ticket)
+		var all sync.WaitGroup
+		for range 20 {
+			all.Go(func() {
+				if _, err := h.Fresh(t.Context(), ticket, stale, needed); !errors.Is(err, session.ErrNotFound) {
+					t.Errorf("fresh: %v, want ErrNotFound", err)
+				}
+			})
+		}
+		all.Wait()
+		h.wantAsked(1)
+		h.wantEnded("refused " + subject)
+		h.wantGone(ticket)
+		if n := len(h.failures()); n != 1 {
+			t.Errorf("told of %d failures", n)
+		}
+	})
+}
+
+func TestAnyOtherFailureKeepsTheSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		trouble := errors.New("invalid_client")
+		h.provider.fail(trouble)
+		ticket, _ := h.start()
+		time.Sleep(9*time.Minute + 50*time.Second)
+		wantAccess(t, h.fresh(ticket), "access-canary-0") // it still serves
+		time.Sleep(8 * time.Second)
+		for range 3 {
+			_, err := h.Fresh(t.Context(), ticket, h.load(ticket), needed)
+			if !errors.Is(err, trouble) || errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrUnavailable) {
+				t.Errorf("fresh with a dead token: %v, want what the provider said", err)
+			}
+		}
+		h.wantEnded()
+		if n := len(h.failures()); n != 4 {
+			t.Errorf("told of %d failures, want 4", n)
+		}
+		h.provider.fail(nil)
+		h.provider.answer = func(r session.Renewal) session.Renewal { r.Tokens.Access = ""; return r }
+		if _, err := h.Fresh(t.Context(), ticket, h.load(ticket), needed); err == nil || errors.Is(err, session.ErrNotFound) {
+			t.Errorf("fresh by an answer without a token: %v", err)
+		}
+		h.provider.answer, h.provider.rotation = nil, 0
+		wantAccess(t, h.fresh(ticket), "access-canary-1")
+	})
+}
+
+func TestAProviderInTroubleIsNotAskedAtEveryRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.provider.fail(errors.New("down"))
+		ticket, _ := h.start()
+		time.Sleep(9 * time.Minute)
+		for range 200 { // 20 s at 10 requests a second, with a token that still serves
+			wantAccess(t, h.fresh(ticket), "access-canary-0")
+			time.Sleep(100 * time.Millisecond)
+		}
+		if got := h.provider.asked(); got > 20 {
+			t.Errorf("asked %d times in 20 s", got)
+		}
+		h.provider.fail(nil)
+		h.fresh(ticket)
+		time.Sleep(time.Second)
+		wantAccess(t, h.fresh(ticket), "access-canary-1")
+	})
+}
+
+func TestARefreshOutlivesTheRequestThatBeganIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.provider.slow = 4 * time.Second
+		ticket, _ := h.start()
+		time.Sleep(20 * time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := h.Fresh(ctx, ticket, h.load(ticket), needed)
+		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, session.ErrNotFound) {
+			t.Errorf("fresh: %v, want the request's end", err)
+		}
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		wantAccess(t, h.load(ticket), "access-canary-1")
+		h.wantAsked(1)
+	})
+}
+
+func TestCloseWaitsForRefreshesAndTakesOnNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.provider.slow = 4 * time.Second
+		ticket, _ := h.start()
+		time.Sleep(9*time.Minute + 30*time.Second)
+		wantAccess(t, h.fresh(ticket), "access-canary-0")
+		synctest.Wait()
+		began := time.Now()
+		if err := h.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took != 4*time.Second {
+			t.Errorf("close took %v", took)
+		}
+		s := h.load(ticket)
+		wantAccess(t, s, "access-canary-1")
+		time.Sleep(time.Hour / 4)
+		_, err := h.Fresh(t.Context(), ticket, s, needed)
+		wantUnavailable(t, "fresh after close", err)
+		h.wantAsked(1)
+	})
+}
+
+func TestCloseCutsOffWhatTakesTooLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.provider.slow = 25 * time.Second
+		ticket, _ := h.start()
+		time.Sleep(9*time.Minute + 30*time.Second)
+		h.fresh(ticket)
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		if err := h.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("close: %v", err)
+		}
+		synctest.Wait() // nothing is left running, or synctest would say so at the end
+		h.load(ticket)
+	})
+}
+
+func TestAProviderThatNeverAnswersIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.provider.slow = time.Hour
+		ticket, _ := h.start()
+		time.Sleep(20 * time.Minute)
+		_, err := h.Fresh(t.Context(), ticket, h.load(ticket), needed)
+		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, session.ErrNotFound) {
+			t.Errorf("fresh: %v", err)
+		}
+		h.load(ticket)
+		h.wantEnded()
+	})
+}
+
+func TestASessionEndedDuringItsRefreshStaysEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.provider.slow = 4 * time.Second
+		ticket, s := h.start()
+		time.Sleep(9*time.Minute + 30*time.Second)
+		h.fresh(ticket)
+		time.Sleep(time.Second)
+		if err := h.End(t.Context(), s.ID, "logout"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Fresh(t.Context(), ticket, s, time.Minute); !errors.Is(err, session.ErrNotFound) {
+			t.Errorf("fresh: %v, want ErrNotFound", err)
+		}
+		time.Sleep(time.Minute)
+		h.wantGone(ticket)
+		h.wantEnded("logout " + subject)
+		h.wantAsked(1)
+	})
+}
+
+func TestRenewedTokensSurviveAStoreThatDoesNotTakeThem(t *testing.T) {
+	for name, fault := range map[string]sessiontest.Fault{
+		"fails": sessiontest.FailsBefore, "hangs": sessiontest.Hangs, "writes and loses the answer": sessiontest.LosesAnswer,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse(t)
+				ticket, _ := h.start()
+				time.Sleep(20 * time.Minute)
+				h.store.Break(fault, sessiontest.Replace)
+				wantAccess(t, h.fresh(ticket), "access-canary-1")
+				time.Sleep(20 * time.Second)
+				s := h.fresh(ticket)
+				wantAccess(t, s, "access-canary-1")
+				if s.Generation != 2 {
+					t.Errorf("generation %d while the store does not take it", s.Generation)
+				}
+				if found, err := h.Find(t.Context(), s.ID); err != nil || found.Generation != 2 || found.Tokens.Access != "" {
+					t.Errorf("found: %v, %v", found, err)
+				}
+				h.wantAsked(1)
+				h.store.Mend()
+				time.Sleep(10 * time.Second)
+				if err := h.Close(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				next := houseOver(t, h.store, h.ring, h.provider) // after a restart, only what the store has
+				wantAccess(t, next.load(ticket), "access-canary-1")
+				if n := len(h.failures()); n != 0 {
+					t.Errorf("told of %d failures", n)
+				}
+			})
+		})
+	}
+}
+
+func TestTokensThatAreNeverTakenAreGivenUpAndTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		ticket, _ := h.start()
+		time.Sleep(20 * time.Minute)
+		h.store.Break(sessiontest.FailsBefore, sessiontest.Replace)
+		wantAccess(t, h.fresh(ticket), "access-canary-1")
+		time.Sleep(2 * time.Minute)
+		if got := h.store.Calls(sessiontest.Replace); got < 20 || got > 60 {
+			t.Errorf("tried %d times in a minute", got)
+		}
+		wantAccess(t, h.load(ticket), "access-canary-0")
+		if failed := h.failures(); len(failed) != 1 || !errors.Is(failed[0], session.ErrUnavailable) {
+			t.Errorf("told of %v", failed)
+		}
+	})
+}
+
+func TestASessionEndedWhileItsTokensAreNotTakenStaysEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		ticket, s := h.start()
+		time.Sleep(20 * time.Minute)
+		h.store.Break(sessiontest.FailsBefore, sessiontest.Replace)
+		h.fresh(ticket)
+		if err := h.End(t.Context(), s.ID, "logout"); err != nil {
+			t.Fatal(err)
+		}
+		h.wantGone(ticket)
+		h.store.Mend()
+		time.Sleep(time.Minute)
+		h.wantGone(ticket)
+		if n := len(h.failures()); n != 0 {
+			t.Errorf("told of %d failures", n)
+		}
+	})
+}
+
+func TestCloseWaitsUntilTheStoreTakesTheTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		ticket, _ := h.start()
+		time.Sleep(20 * time.Minute)
+		h.store.Break(sessiontest.FailsBefore, sessiontest.Replace)
+		h.fresh(ticket)
+		time.AfterFunc(10*time.Second, h.store.Mend)
+		if err := h.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wantAccess(t, houseOver(t, h.store, h.ring, h.provider).load(ticket), "access-canary-1")
+	})
+}
+
+func TestWhatAnotherReplicaRenewedIsTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newHouse(t)
+		b := houseOver(t, a.store, a.ring, a.provider)
+		ticket, _ := a.start()
+		time.Sleep(20 * time.Minute)
+		stale := b.load(ticket)
+		wantAccess(t, a.fresh(ticket), "access-canary-1")
+		s, err := b.Fresh(t.Context(), ticket, stale, needed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantAccess(t, s, "access-canary-1")
+		a.wantAsked(1)
+	})
+}
+
+func TestARefusalOfATokenThatSomebodyElseUsedUpEndsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newHouse(t)
+		late := &provider{t: t, slow: 3 * time.Second, err: session.ErrRefused}
+		b := houseOver(t, a.store, a.ring, late)
+		ticket, _ := a.start()
+		time.Sleep(20 * time.Minute)
+		stale := b.load(ticket)
+		time.AfterFunc(time.Second, func() { a.fresh(ticket) })
+		s, err := b.Fresh(t.Context(), ticket, stale, needed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantAccess(t, s, "access-canary-1")
+		b.wantEnded()
+	})
+}
+
+func TestARenewalThatAnotherOvertookDoesNotOverwriteIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newHouse(t)
+		late := &provider{t: t, slow: 3 * time.Second, life: time.Minute}
+		late.answer = func(r session.Renewal) session.Renewal { r.Tokens.Access = "access-of-the-late"; return r }
+		b := houseOver(t, a.store, a.ring, late)
+		ticket, _ := a.start()
+		time.Sleep(20 * time.Minute)
+		stale := b.load(ticket)
+		time.AfterFunc(time.Second, func() { a.fresh(ticket) })
+		s, err := b.Fresh(t.Context(), ticket, stale, needed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantAccess(t, s, "access-canary-1")
+		wantAccess(t, b.load(ticket), "access-canary-1")
+	})
+}
+
+func TestASessionWithoutARefreshTokenComesBackAsItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		for name, change := range map[string]func(*session.Login){
+			"no refresh token":                func(l *session.Login) { l.Tokens.Refresh = "" },
+			"an access token of unknown life": func(l *session.Login) { l.Tokens.Expiry = time.Time{} },
+		} {
+			ticket, _ := h.start(change)
+			time.Sleep(9*time.Minute + 59*time.Second)
+			if s := h.fresh(ticket); s.Generation != 1 {
+				t.Errorf("%s: generation %d", name, s.Generation)
+			}
+		}
+		h.wantAsked(0)
+	})
+}

@@ -1,0 +1,181 @@
+package sessiontest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"cloakroom/session"
+)
+
+// Frail is a Store that keeps the contract over another one, and breaks down as told. Its errors are none of the
+// sentinels: each means that there is no telling.
+type Frail struct {
+	Store session.Store
+
+	mu      sync.Mutex
+	always  map[Op]Fault
+	next    map[Op][]Fault
+	calls   map[Op]int
+	rewrite func(session.Key, session.Record) session.Record
+}
+
+// Op names a method of the Store.
+type Op string
+
+// The methods that break down.
+const (
+	Create  Op = "Create"
+	Load    Op = "Load"
+	Replace Op = "Replace"
+	Slide   Op = "Slide"
+	Delete  Op = "Delete"
+	Members Op = "Members"
+	Claim   Op = "Claim"
+	Ping    Op = "Ping"
+)
+
+// Ops is all of them.
+var Ops = []Op{Create, Load, Replace, Slide, Delete, Members, Claim, Ping}
+
+// Fault is a way to break down.
+type Fault int
+
+// The faults.
+const (
+	None        Fault = iota
+	FailsBefore       // nothing happens
+	LosesAnswer       // it happens, and nobody learns of it
+	Hangs             // nothing happens until the caller gives up
+)
+
+// ErrOutOfOrder is what a broken down store answers.
+var ErrOutOfOrder = errors.New("store is out of order")
+
+// NewFrail returns a store that works until told otherwise.
+func NewFrail(over session.Store) *Frail {
+	return &Frail{Store: over, always: map[Op]Fault{}, next: map[Op][]Fault{}, calls: map[Op]int{}}
+}
+
+// Break makes every call of the methods, all of them where none is named, fail that way until further notice.
+func (f *Frail) Break(with Fault, ops ...Op) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(ops) == 0 {
+		ops = Ops
+	}
+	for _, op := range ops {
+		f.always[op] = with
+	}
+}
+
+// Mend makes everything work again.
+func (f *Frail) Mend() { f.Break(None) }
+
+// Next makes the next calls of the method go that way, one after the other.
+func (f *Frail) Next(op Op, faults ...Fault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.next[op] = append(f.next[op], faults...)
+}
+
+// Calls tells how often the method was called.
+func (f *Frail) Calls(op Op) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.calls[op]
+}
+
+// Rewrite changes what Load answers, nil: nothing. The function must not change the record's bytes but return others.
+func (f *Frail) Rewrite(load func(session.Key, session.Record) session.Record) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rewrite = load
+}
+
+func (f *Frail) call(ctx context.Context, op Op, do func() error) error {
+	f.mu.Lock()
+	f.calls[op]++
+	fault := f.always[op]
+	if queue := f.next[op]; len(queue) > 0 {
+		fault, f.next[op] = queue[0], queue[1:]
+	}
+	f.mu.Unlock()
+	switch fault {
+	case FailsBefore:
+		return ErrOutOfOrder
+	case LosesAnswer:
+		_ = do()
+		return ErrOutOfOrder
+	case Hangs:
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return do()
+}
+
+// Create implements session.Store.
+func (f *Frail) Create(ctx context.Context, key session.Key, r session.Record, indexes []session.Index) error {
+	return f.call(ctx, Create, func() error { return f.Store.Create(ctx, key, r, indexes) })
+}
+
+// Load implements session.Store.
+func (f *Frail) Load(ctx context.Context, key session.Key) (r session.Record, err error) {
+	err = f.call(ctx, Load, func() error {
+		r, err = f.Store.Load(ctx, key)
+		return err
+	})
+	f.mu.Lock()
+	rewrite := f.rewrite
+	f.mu.Unlock()
+	if err == nil && rewrite != nil {
+		return rewrite(key, r), nil
+	}
+	return r, err
+}
+
+// Replace implements session.Store.
+func (f *Frail) Replace(ctx context.Context, key session.Key, was uint64, r session.Record) error {
+	return f.call(ctx, Replace, func() error { return f.Store.Replace(ctx, key, was, r) })
+}
+
+// Slide implements session.Store.
+func (f *Frail) Slide(ctx context.Context, key session.Key, idle time.Time) error {
+	return f.call(ctx, Slide, func() error { return f.Store.Slide(ctx, key, idle) })
+}
+
+// Delete implements session.Store.
+func (f *Frail) Delete(ctx context.Context, key session.Key) (existed bool, err error) {
+	err = f.call(ctx, Delete, func() error {
+		existed, err = f.Store.Delete(ctx, key)
+		return err
+	})
+	return existed && err == nil, err
+}
+
+// Members implements session.Store.
+func (f *Frail) Members(ctx context.Context, index session.Index) (keys []session.Key, err error) {
+	err = f.call(ctx, Members, func() error {
+		keys, err = f.Store.Members(ctx, index)
+		return err
+	})
+	return keys, err
+}
+
+// Claim implements session.Store.
+func (f *Frail) Claim(ctx context.Context, name string, attempt []byte, ttl time.Duration) (mine bool, err error) {
+	err = f.call(ctx, Claim, func() error {
+		mine, err = f.Store.Claim(ctx, name, attempt, ttl)
+		return err
+	})
+	return mine && err == nil, err
+}
+
+// Ping implements session.Store.
+func (f *Frail) Ping(ctx context.Context) error {
+	return f.call(ctx, Ping, func() error { return f.Store.Ping(ctx) })
+}
+
+// Close implements session.Store.
+func (f *Frail) Close() error { return f.Store.Close() }
