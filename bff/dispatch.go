@@ -30,8 +30,15 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, route *compile
 	if !s.allowed(w, r, v, route, path) {
 		return
 	}
+	navigation := isNavigation(r)
+	if navigation {
+		if err := s.pageHeaders.apply(w.Header(), s.signOutOrigins()); err != nil {
+			s.refuse(w, r, problem{name: problemInternal, err: err})
+			return
+		}
+	}
 	if route.SPA != nil {
-		route.serveSPA(w, r, path, isNavigation(r))
+		route.serveSPA(w, r, path, navigation)
 		return
 	}
 	bearer, err := s.bearer(r, v, route, path)

@@ -118,6 +118,34 @@ func TestLogoutByForm(t *testing.T) {
 	}
 }
 
+func TestFormOfAPageMayBeLedToTheProvidersSignOut(t *testing.T) {
+	h := open(t, idptest.Config{}, func(_ *house, cfg *Config) {
+		cfg.Frontend.Headers.CSPAdd = map[string][]string{"form-action": {"https://pay.example.com"}}
+	})
+	action := func(res *http.Response) string {
+		_, after, _ := strings.Cut(res.Header.Get("Content-Security-Policy"), "form-action ")
+		sources, _, _ := strings.Cut(after, ";")
+		return sources
+	}
+	b := h.browser()
+	if got := action(b.navigate("/")); got != "'self' https://pay.example.com" {
+		t.Errorf("before the provider is known: %s", got)
+	}
+	b.signIn("alice")
+	at, err := url.Parse(h.idp.URL(idptest.Logout))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if got, want := action(b.navigate("/")), "'self' https://pay.example.com "+at.Scheme+"://"+at.Host; got != want {
+			t.Errorf("form-action %s, want %s", got, want)
+		}
+	}
+	if got := action(b.fetch("GET", "/bff/user")); strings.Contains(got, at.Host) {
+		t.Errorf("of what is no page: %s", got)
+	}
+}
+
 func TestLogoutNeedsAProof(t *testing.T) { // C1
 	h := open(t, idptest.Config{}, nil)
 	b := h.browser()

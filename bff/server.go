@@ -27,7 +27,8 @@ type Server struct {
 	cookies        *cookies
 	providers      map[string]LoginProvider
 	routes         *routes
-	headers        *securityHeaders
+	headers        *securityHeaders // of everything
+	pageHeaders    *pageHeaders     // of a route's pages
 	pages          *web.Pages
 	endpoints      *echo.Echo
 
@@ -72,6 +73,9 @@ func New(cfg Config) (*Server, error) {
 		s.providers[p.Name()] = p
 	}
 	if s.headers, err = newSecurityHeaders(f.Headers); err != nil {
+		return nil, fmt.Errorf("browser's side: %w", err)
+	}
+	if s.pageHeaders, err = newPageHeaders(f.Headers); err != nil {
 		return nil, fmt.Errorf("browser's side: %w", err)
 	}
 	if s.pages, err = web.NewPages(f.Pages); err != nil {

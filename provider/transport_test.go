@@ -8,6 +8,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -239,9 +241,11 @@ func TestAProviderThatIsDownIsUnavailableEverywhere(t *testing.T) {
 
 func TestB3_15_TLSIsVerified(t *testing.T) {
 	f := newIDP(t)
-	server := httptest.NewTLSServer(f)
+	quiet := log.New(io.Discard, "", 0)
+	server := httptest.NewUnstartedServer(f)
+	server.Config.ErrorLog = quiet
+	server.StartTLS()
 	defer server.Close()
-	server.Config.ErrorLog = nil
 	f.issuer = server.URL
 	f.meta["issuer"] = server.URL
 	caFile := filepath.Join(t.TempDir(), "ca.pem")
@@ -268,6 +272,7 @@ func TestB3_15_TLSIsVerified(t *testing.T) {
 	t.Run("TLS 1.1 only", func(t *testing.T) {
 		old := httptest.NewUnstartedServer(f)
 		old.TLS = &tls.Config{MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10} //nolint:gosec // the point of the test
+		old.Config.ErrorLog = quiet
 		old.StartTLS()
 		defer old.Close()
 		_, err := f.client(func(c *Config) { c.CAFile, c.Issuer = caFile, old.URL }).AuthURL(background, AuthRequest{})

@@ -37,7 +37,7 @@ const (
 
 // world is an exchange over HTTP with a provider, a support desk, sessions and revocations around it.
 type world struct {
-	t        *testing.T
+	t        testing.TB
 	now      time.Time
 	keys     *token.KeyRing
 	service  *exchange.Service
@@ -51,7 +51,7 @@ type world struct {
 	events []exchange.Event
 }
 
-func newWorld(t *testing.T, change ...func(*exchange.PolicyConfig, *exchangehttp.Config)) *world {
+func newWorld(t testing.TB, change ...func(*exchange.PolicyConfig, *exchangehttp.Config)) *world {
 	t.Helper()
 	w := &world{
 		t: t, now: time.Unix(1_800_000_000, 0), log: &lockedBuffer{},
@@ -148,7 +148,7 @@ type issuer struct {
 	down    bool
 }
 
-func newIssuer(t *testing.T, name string) *issuer {
+func newIssuer(t testing.TB, name string) *issuer {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -168,7 +168,7 @@ func (i *issuer) Candidates(ctx context.Context, kid, alg string) ([]jose.JSONWe
 }
 
 // sign makes a token with any header and payload, also ones that are not right.
-func (i *issuer) sign(t *testing.T, header map[jose.HeaderKey]any, payload []byte) secret.Text {
+func (i *issuer) sign(t testing.TB, header map[jose.HeaderKey]any, payload []byte) secret.Text {
 	t.Helper()
 	opts := &jose.SignerOptions{ExtraHeaders: map[jose.HeaderKey]any{"kid": "k1"}}
 	maps.Copy(opts.ExtraHeaders, header)
