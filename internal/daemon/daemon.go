@@ -122,7 +122,9 @@ func newServer(l Listener, log *slog.Logger) *http.Server {
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // peers' faults: broken handshakes, resets
+		// `OPTIONS *` is the handlers' to refuse, like any other request.
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelDebug), // peers' faults: broken handshakes, resets
 	}
 	if l.TLS != nil {
 		s.TLSConfig = l.TLS.Config()
