@@ -25,15 +25,30 @@ type cookies struct {
 	sessionAge               time.Duration
 }
 
-func newCookies(f Frontend, ring *secret.Ring, secure bool) *cookies {
-	c := &cookies{sessionName: f.CookieName, loginName: "login", secure: secure, sameSite: f.CookieSameSite, sessionAge: f.SessionAbsolute}
-	if secure {
-		c.sessionName, c.loginName = cookiePrefix+c.sessionName, cookiePrefix+c.loginName
+func newCookies(f Frontend, ring *secret.Ring) *cookies {
+	c := &cookies{
+		sessionName: f.cookie(f.CookieName), loginName: f.cookie("login"),
+		secure: f.secure(), sameSite: f.CookieSameSite, sessionAge: f.SessionAbsolute,
 	}
-	c.sessionCodec = session.NewCodec(c.sessionName, c.sessionAge, ring)
+	c.sessionCodec = f.SessionCodec(ring)
 	c.loginCodec = session.NewCodec(c.loginName, loginLifetime, ring)
 	return c
 }
+
+// SessionCodec opens the session's cookie of the frontend, also for who is handed its value by a service.
+func (f Frontend) SessionCodec(ring *secret.Ring) *session.Codec {
+	return session.NewCodec(f.cookie(f.CookieName), f.SessionAbsolute, ring)
+}
+
+// cookie is the name that a cookie bears in the browser.
+func (f Frontend) cookie(name string) string {
+	if f.secure() {
+		return cookiePrefix + name
+	}
+	return name
+}
+
+func (f Frontend) secure() bool { return f.URL.Scheme == "https" }
 
 // carried is what a browser sent of our cookies; an empty value is none.
 type carried struct{ session, login string }

@@ -185,7 +185,7 @@ func TestCookieIsEncodedAnewUnderANewSecret(t *testing.T) {
 	b.signIn("alice")
 	before := b.cookies["__Host-Http-session"]
 	r := ring(t, secret.NewKey(), older)
-	h.server.secrets, h.server.cookies = r, newCookies(h.server.frontend, r, true)
+	h.server.secrets, h.server.cookies = r, newCookies(h.server.frontend, r)
 	res := b.fetch("GET", "/bff/user")
 	after := b.cookies["__Host-Http-session"]
 	if res.StatusCode != 200 || after == before || !strings.HasPrefix(after, "v1."+r.First().ID()+".") {

@@ -63,7 +63,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		frontend: f, origin: origin, allowedOrigins: f.AllowedOrigins,
-		cookies:   newCookies(f, cfg.Secrets, f.URL.Scheme == "https"),
+		cookies:   newCookies(f, cfg.Secrets),
 		providers: map[string]LoginProvider{},
 		sessions:  cfg.Sessions, store: cfg.Store, mint: cfg.Mint, secrets: cfg.Secrets, records: cfg.Records, http: cfg.HTTP,
 		log: cfg.Log, proxies: cfg.TrustedProxies, limiter: newLimiter(cfg.LoginPerMinute, cfg.Now), now: cfg.Now,

@@ -13,6 +13,7 @@ import (
 	"cloakroom/bff"
 	"cloakroom/cmd/cloakroom/config"
 	"cloakroom/exchange"
+	"cloakroom/exchange/exchangehttp"
 	"cloakroom/internal/daemon"
 	"cloakroom/internal/telemetry"
 	"cloakroom/provider"
@@ -37,8 +38,10 @@ type house struct {
 	keys      *token.KeyRing // nil where nothing is minted
 	exchange  *exchange.Service
 	observe   func(context.Context, exchange.Event) // of every token minted and every refusal
+	services  *exchangehttp.Server
 	records   *bff.Records
-	browser   *bff.Server
+	frontend  bff.Frontend
+	browser   *bff.Server // nil where the public listener is off
 	health    *daemon.Health
 }
 
@@ -48,7 +51,7 @@ func assemble(file *config.File, log *slog.Logger) (*house, error) {
 	h.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	h.http = telemetry.NewHTTP(h.registry)
 	for _, room := range []func() error{
-		h.openSecrets, h.openStore, h.meetProviders, h.keepSessions, h.cutKeys, h.writePolicy, h.faceBrowser,
+		h.openSecrets, h.openStore, h.meetProviders, h.keepSessions, h.cutKeys, h.drawFrontend, h.writePolicy, h.serveServices, h.faceBrowser,
 	} {
 		if err := room(); err != nil {
 			return nil, err
@@ -80,37 +83,17 @@ func (h *house) openSecrets() error {
 
 // open listens and serves until ctx ends.
 func (h *house) open(ctx context.Context) (*daemon.Daemon, error) {
-	public := daemon.Listener{Name: "public", Address: h.file.Public.Listen, Handler: h.browser.Handler()}
-	services, err := h.services()
+	listeners, err := h.listeners()
 	if err != nil {
 		return nil, err
 	}
-	internal := daemon.Listener{Name: "internal", Address: h.file.Internal.Listen, Handler: services}
-	for listener, files := range map[*daemon.Listener][2]string{
-		&public:   {h.file.Public.TLS.CertFile, h.file.Public.TLS.KeyFile},
-		&internal: {h.file.Internal.TLS.CertFile, h.file.Internal.TLS.KeyFile},
-	} {
-		if files[0] == "" {
-			continue
-		}
-		certificate, err := daemon.LoadCertificate(files[0], files[1], func(err error) {
-			h.log.Error("certificate not reloaded: the previous one is served", "listener", listener.Name, "error", err)
-		})
-		if err != nil {
-			return nil, fmt.Errorf("%s.tls: %w", listener.Name, err)
-		}
-		listener.TLS = certificate
-	}
 	options := daemon.Options{
-		Listeners: []daemon.Listener{public, internal, {Name: "admin", Address: h.file.Admin.Listen, Handler: h.operators()}},
-		Health:    h.health,
-		Drained: []func(context.Context) error{
-			h.browser.Close,
-			h.sessions.Close,
-			func(context.Context) error { return h.store.Close() },
-		},
-		Delay: h.file.Drain.Delay, Timeout: h.file.Drain.Timeout, Log: h.log,
+		Listeners: listeners, Health: h.health, Delay: h.file.Drain.Delay, Timeout: h.file.Drain.Timeout, Log: h.log,
 	}
+	if h.browser != nil {
+		options.Drained = append(options.Drained, h.browser.Close)
+	}
+	options.Drained = append(options.Drained, h.sessions.Close, func(context.Context) error { return h.store.Close() })
 	for _, p := range h.providers {
 		options.Background = append(options.Background, p.Run)
 	}
@@ -118,7 +101,11 @@ func (h *house) open(ctx context.Context) (*daemon.Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.log.Info("ready", "version", buildInfo().Main.Version, "public", d.Address("public").String(), "internal", d.Address("internal").String(), "admin", d.Address("admin").String())
+	opened := []any{"version", buildInfo().Main.Version}
+	for _, l := range listeners {
+		opened = append(opened, l.Name, d.Address(l.Name).String())
+	}
+	h.log.Info("ready", opened...)
 	return d, nil
 }
 

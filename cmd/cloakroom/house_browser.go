@@ -18,8 +18,8 @@ import (
 	"cloakroom/web"
 )
 
-// faceBrowser makes the browser's side.
-func (h *house) faceBrowser() error {
+// drawFrontend says what the one browser origin has: its URL, cookie, providers and routes.
+func (h *house) drawFrontend() error {
 	public := h.file.Public
 	origin, err := url.Parse(public.URL)
 	if err != nil {
@@ -27,6 +27,7 @@ func (h *house) faceBrowser() error {
 	}
 	front := bff.Frontend{
 		URL:            origin,
+		AllowedOrigins: public.AllowedOrigins,
 		CookieName:     h.file.Session.Cookie.Name,
 		CookieSameSite: map[string]http.SameSite{"strict": http.SameSiteStrictMode, "lax": http.SameSiteLaxMode}[h.file.Session.Cookie.SameSite],
 
@@ -55,8 +56,21 @@ func (h *house) faceBrowser() error {
 		}
 		front.Routes = append(front.Routes, route)
 	}
+	h.frontend = front
+	return nil
+}
+
+// faceBrowser makes the browser's side, where it is opened.
+func (h *house) faceBrowser() (err error) {
+	public := h.file.Public
+	if public.Listen == config.Off {
+		return nil
+	}
+	if public.PublishKeys {
+		h.frontend.Published = h.services.Published()
+	}
 	h.browser, err = bff.New(bff.Config{
-		Frontend: front, Sessions: h.sessions, Store: h.store, Mint: h.exchange, Secrets: h.secrets, Records: h.records, HTTP: h.http,
+		Frontend: h.frontend, Sessions: h.sessions, Store: h.store, Mint: h.exchange, Secrets: h.secrets, Records: h.records, HTTP: h.http,
 		Log: h.log, TrustedProxies: public.TrustedProxies, EgressAllow: h.file.Limits.EgressAllow, LoginPerMinute: h.file.Limits.LoginPerMinute,
 	})
 	return err

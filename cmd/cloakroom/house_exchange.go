@@ -67,7 +67,8 @@ func (h *house) writePolicy() error {
 	}
 	h.observe = h.observer()
 	h.exchange, err = exchange.NewService(exchange.Config{
-		Policy: policy, Keys: h.keys, Issuers: h.trusted(), Sessions: evidence{h.sessions}, Now: time.Now, Observe: h.observe,
+		Policy: policy, Keys: h.keys, Issuers: h.trusted(), Sessions: evidence{h.sessions},
+		Cookies: cookieEvidence{h.frontend.SessionCodec(h.secrets), h.sessions}, Now: time.Now, Observe: h.observe,
 	})
 	return err
 }

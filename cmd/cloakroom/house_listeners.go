@@ -1,11 +1,14 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"cloakroom/cmd/cloakroom/config"
 	"cloakroom/exchange/exchangehttp"
+	"cloakroom/internal/daemon"
 )
 
 // operators is the admin listener.
@@ -18,8 +21,9 @@ func (h *house) operators() http.Handler {
 	return h.observed("admin", mux)
 }
 
-// services is the internal listener.
-func (h *house) services() (http.Handler, error) {
+// serveServices makes the services' side. It is there also where its listener is not opened: the public one may publish
+// its keys.
+func (h *house) serveServices() (err error) {
 	var clients []exchangehttp.Client
 	for _, c := range h.file.Exchange.Clients {
 		clients = append(clients, exchangehttp.Client{ID: c.Name, Secrets: c.Auth.Secrets})
@@ -28,12 +32,37 @@ func (h *house) services() (http.Handler, error) {
 	if url == "" {
 		url = h.exchange.Policy().Issuer()
 	}
-	server, err := exchangehttp.New(exchangehttp.Config{
+	h.services, err = exchangehttp.New(exchangehttp.Config{
 		Service: h.exchange, Keys: h.keys, Clients: clients, URL: url, TokensPerSecond: h.file.Limits.TokenPerSecond,
 		Observe: h.observe, HTTP: h.http, Log: h.log,
 	})
-	if err != nil {
-		return nil, err
+	return err
+}
+
+// listeners are those that the configuration opens.
+func (h *house) listeners() ([]daemon.Listener, error) {
+	all := []daemon.Listener{{Name: "admin", Address: h.file.Admin.Listen, Handler: h.operators()}}
+	if h.browser != nil {
+		all = append(all, daemon.Listener{Name: "public", Address: h.file.Public.Listen, Handler: h.browser.Handler()})
 	}
-	return server.Handler(), nil
+	if h.file.Internal.Listen != config.Off {
+		all = append(all, daemon.Listener{Name: "internal", Address: h.file.Internal.Listen, Handler: h.services.Handler()})
+	}
+	files := map[string][2]string{
+		"public":   {h.file.Public.TLS.CertFile, h.file.Public.TLS.KeyFile},
+		"internal": {h.file.Internal.TLS.CertFile, h.file.Internal.TLS.KeyFile},
+	}
+	for i, l := range all {
+		if files[l.Name][0] == "" {
+			continue
+		}
+		certificate, err := daemon.LoadCertificate(files[l.Name][0], files[l.Name][1], func(err error) {
+			h.log.Error("certificate not reloaded: the previous one is served", "listener", l.Name, "error", err)
+		})
+		if err != nil {
+			return nil, fmt.Errorf("%s.tls: %w", l.Name, err)
+		}
+		all[i].TLS = certificate
+	}
+	return all, nil
 }

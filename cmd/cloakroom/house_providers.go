@@ -11,12 +11,8 @@ import (
 	"cloakroom/exchange"
 	"cloakroom/provider"
 	"cloakroom/secret"
-	"cloakroom/session"
 	"cloakroom/token"
 )
-
-// evidenceOf is the exchange's word for what a session proves.
-type evidenceOf = exchange.Evidence
 
 // meetProviders makes a client of each provider; none has to answer yet.
 func (h *house) meetProviders() error {
@@ -88,14 +84,6 @@ func (e examiner) Verify(ctx context.Context, raw secret.Text, as exchange.Token
 func judged(err error) error {
 	if errors.Is(err, provider.ErrRejected) {
 		return fmt.Errorf("%w: %w", exchange.ErrUnacceptable, err)
-	}
-	return err
-}
-
-// gone says in the exchange's words that a session is not there any more.
-func gone(err error) error {
-	if errors.Is(err, session.ErrNotFound) {
-		return fmt.Errorf("%w: %w", exchange.ErrSessionGone, err)
 	}
 	return err
 }

@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"cloakroom/bff"
+	"cloakroom/exchange"
+	"cloakroom/secret"
 	"cloakroom/session"
 	"cloakroom/session/memstore"
 	"cloakroom/session/redisstore"
@@ -66,10 +69,40 @@ func (h *house) keepSessions() error {
 // evidence finds what is known of the person behind a session's handle, for the exchange.
 type evidence struct{ sessions *session.Manager }
 
-func (e evidence) Evidence(ctx context.Context, sid string) (found evidenceOf, err error) {
+func (e evidence) Evidence(ctx context.Context, sid string) (exchange.Evidence, error) {
 	s, err := e.sessions.Find(ctx, sid)
 	if err != nil {
-		return found, gone(err)
+		return exchange.Evidence{}, gone(err)
 	}
 	return bff.Evidence(s), nil
+}
+
+// cookieEvidence finds it by the value of the session's cookie.
+type cookieEvidence struct {
+	codec    *session.Codec
+	sessions *session.Manager
+}
+
+func (e cookieEvidence) CookieEvidence(ctx context.Context, value secret.Text) (exchange.Evidence, error) {
+	raw, _, err := e.codec.Decode(value.Reveal())
+	if err != nil {
+		return exchange.Evidence{}, fmt.Errorf("%w: %w", exchange.ErrUnacceptable, err)
+	}
+	var t session.Ticket
+	if copy(t[:], raw) != len(raw) || len(raw) != len(t) {
+		return exchange.Evidence{}, fmt.Errorf("%w: not a ticket", exchange.ErrUnacceptable)
+	}
+	s, err := e.sessions.Load(ctx, t)
+	if err != nil {
+		return exchange.Evidence{}, gone(err)
+	}
+	return bff.Evidence(s), nil
+}
+
+// gone says in the exchange's words that a session is not there any more.
+func gone(err error) error {
+	if errors.Is(err, session.ErrNotFound) {
+		return fmt.Errorf("%w: %w", exchange.ErrSessionGone, err)
+	}
+	return err
 }

@@ -81,24 +81,15 @@ func (s *Server) Handler() http.Handler {
 	return e
 }
 
-// Published is what the public listener shows as well, with `public.publish_keys`: keys and metadata.
-func (s *Server) Published() http.Handler {
+// Published is what the public listener shows as well, with `public.publish_keys`, by path: keys and metadata.
+func (s *Server) Published() map[string]http.Handler {
 	e := s.router("public")
 	s.publish(e)
-	return e
-}
-
-// Publishes tells whether a path is one that Published answers.
-func (s *Server) Publishes(path string) bool {
-	if path == jwksPath {
-		return true
+	all := map[string]http.Handler{jwksPath: e}
+	for _, path := range s.paths {
+		all[path] = e
 	}
-	for _, p := range s.paths {
-		if path == p {
-			return true
-		}
-	}
-	return false
+	return all
 }
 
 func (s *Server) publish(e *echo.Echo) {

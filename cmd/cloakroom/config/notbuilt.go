@@ -14,11 +14,7 @@ var notBuilt = []struct {
 	set  func(*node) bool // whether the value asks for what is missing
 	what string
 }{
-	{"public.listen", is(Off), "running without the browser's side"},
-	{"public.allowed_origins", filled, "a SPA on another origin"},
-	{"public.publish_keys", is("true"), "publishing keys at the public listener"},
 	{"public.pages.strings_file", filled, "texts of one's own on Cloakroom's pages"},
-	{"internal.listen", is(Off), "running without the services' side"},
 	{"internal.tls.client_ca_file", filled, "authentication by client certificate"},
 	{"internal.tls.client_cert_header", filled, "authentication by client certificate"},
 	{"internal.tls.client_cert_from", filled, "authentication by client certificate"},
@@ -55,7 +51,7 @@ var notBuilt = []struct {
 	{"exchange.clients.*.auth.tls_thumbprint", filled, "authentication by client certificate"},
 	{"exchange.clients.*.auth.kubernetes", filled, "authentication of clients by a Kubernetes service account"},
 	{"exchange.clients.*.auth.spiffe", filled, "authentication of clients by SPIFFE"},
-	{"exchange.clients.*.subject_types[*]", is("session", "txn_token"), "this type of subject token"},
+	{"exchange.clients.*.subject_types[*]", is("txn_token"), "this type of subject token"},
 	{"exchange.clients.*.unmask", is("true"), "pairwise subjects"},
 	{"telemetry.otlp_endpoint", filled, "traces"},
 }

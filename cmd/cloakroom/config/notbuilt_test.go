@@ -8,11 +8,7 @@ import (
 
 // asks is a file that asks for what a row of the table refuses, by the row's path; a row with several has them in order.
 var asks = map[string][]string{
-	"public.listen":                     {with(`public: {url: "https://a.example", listen: off}`)},
-	"public.allowed_origins":            {with(`public: {url: "https://a.example", allowed_origins: ["https://b.example"]}`)},
-	"public.publish_keys":               {with(`public: {url: "https://a.example", publish_keys: true}`)},
 	"public.pages.strings_file":         {with(`public: {url: "https://a.example", pages: {strings_file: key}}`)},
-	"internal.listen":                   {with(`internal: {url: "https://c", listen: off}`)},
 	"internal.tls.client_ca_file":       {with(`internal: {url: "https://c", tls: {cert_file: cert, key_file: key, client_ca_file: cert}}`)},
 	"internal.tls.client_cert_header":   {with(`internal: {url: "https://c", tls: {client_cert_header: Client-Cert}}`)},
 	"internal.tls.client_cert_from":     {with(`internal: {url: "https://c", tls: {client_cert_from: [10.0.0.0/8]}}`)},
@@ -51,7 +47,7 @@ var asks = map[string][]string{
 	"exchange.audiences.*.sender_constraint": {audience(`sender_constraint: any`)},
 	"exchange.clients.*.auth.tls_thumbprint": {client(`auth: {tls_thumbprint: "` + strings.Repeat("ab", 32) + `"}, audiences: [api]`)},
 	"exchange.clients.*.auth.kubernetes":     {client(`auth: {kubernetes: {issuer: "https://k", audience: c, subject: "system:serviceaccount:a:b"}}, audiences: [api]`)},
-	"exchange.clients.*.subject_types[*]":    {client(`auth: {secret: "${S2}"}, audiences: [api], subject_types: [access_token, session]`)},
+	"exchange.clients.*.subject_types[*]":    {client(`auth: {secret: "${S2}"}, audiences: [api], subject_types: [access_token, txn_token]`)},
 }
 
 func TestEverythingNotBuiltIsRefusedAsThat(t *testing.T) {
