@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"cloakroom/secret"
@@ -105,7 +106,7 @@ const flagRefreshable = 1
 
 func writeInfo(s *Session) ([]byte, error) {
 	var w writer
-	for _, text := range []string{s.Provider, s.Issuer, s.Subject, s.ProviderSID, s.UserAgent, s.Address, s.Scope.String()} {
+	for _, text := range []string{s.Provider, s.Issuer, s.Subject, s.ProviderSID, s.UserAgent, s.Address, strings.Join(s.FromUserInfo, " "), s.Scope.String()} {
 		w.text(text)
 	}
 	for _, at := range []time.Time{s.Created, s.Expires, s.AuthTime, s.AccessExpiry, s.renewed} {
@@ -134,6 +135,9 @@ func readInfo(plain []byte, s *Session) error {
 	r := reader{buf: plain}
 	for _, text := range []*string{&s.Provider, &s.Issuer, &s.Subject, &s.ProviderSID, &s.UserAgent, &s.Address} {
 		*text = r.text()
+	}
+	if names := r.text(); names != "" {
+		s.FromUserInfo = strings.Fields(names)
 	}
 	s.Scope = token.ParseScope(r.text())
 	for _, at := range []*time.Time{&s.Created, &s.Expires, &s.AuthTime, &s.AccessExpiry, &s.renewed} {

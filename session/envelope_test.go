@@ -23,7 +23,7 @@ func TestVersion1StaysAsItIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := hex.EncodeToString(info), "01700169017301640175016103782079"+"02030004c901"+"01"+"00"+"077b2262223a317d"; got != want {
+	if got, want := hex.EncodeToString(info), "017001690173016401750161"+"00"+"03782079"+"02030004c901"+"01"+"00"+"077b2262223a317d"; got != want {
 		t.Errorf("info %s, want %s", got, want)
 	}
 	tokens := writeTokens(Tokens{Access: "a", Refresh: "", ID: secret.Text("ii")})

@@ -119,7 +119,7 @@ func (m *Manager) Start(ctx context.Context, l Login) (Ticket, *Session, error) 
 		Provider: l.Provider, Issuer: l.Issuer, Subject: l.Subject, ProviderSID: l.ProviderSID,
 		Created: now, Seen: now, Expires: now.Add(m.limits.Absolute).Truncate(time.Millisecond), AuthTime: l.AuthTime,
 		Scope: l.Tokens.Scope, AccessExpiry: l.Tokens.Expiry, Refreshable: l.Tokens.Refresh != "",
-		Access: unbound(l.Access), Identity: unbound(l.Identity),
+		Access: unbound(l.Access), Identity: unbound(l.Identity), FromUserInfo: l.FromUserInfo,
 		UserAgent: bounded(l.UserAgent, maxUserAgent), Address: bounded(l.Address, maxAddress),
 		Tokens: l.Tokens, renewed: now,
 	}

@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"errors"
+	"reflect"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -165,6 +166,28 @@ func TestWhatARenewalLeavesOutStaysAsItWas(t *testing.T) {
 			t.Errorf("renewed: %q %v %v", s.Scope, s.Access, s.Identity)
 		}
 		same(t, "loaded", h.load(ticket), s)
+	})
+}
+
+// A provider that tells the e-mail in userinfo only sends a new ID token without it; a group that was taken away must not
+// stay because userinfo once said so much else.
+func TestANewIDTokenKeepsWhatOnlyUserInfoSaidAndNothingElseOfTheOldOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.provider.answer = func(r session.Renewal) session.Renewal {
+			r.Identity = token.Claims{"sub": subject, "name": "New Name"}
+			return r
+		}
+		ticket, _ := h.start(func(l *session.Login) {
+			l.Identity = token.Claims{"sub": subject, "name": "Old Name", "groups": []any{"admin"}, "email": "from@userinfo.test"}
+			l.FromUserInfo = []string{"email", "name"}
+		})
+		time.Sleep(20 * time.Minute)
+		h.fresh(ticket)
+		want := token.Claims{"sub": subject, "name": "New Name", "email": "from@userinfo.test"}
+		if got := h.load(ticket).Identity; !reflect.DeepEqual(got, want) {
+			t.Errorf("identity %v, want %v", got, want)
+		}
 	})
 }
 

@@ -33,6 +33,8 @@ type Session struct {
 	Access   token.Claims // of an access token that is a JWT and verified; nil when opaque
 	Identity token.Claims // ID token's, joined with userinfo's, less what binds it to one response
 
+	FromUserInfo []string // names of what userinfo added to Identity
+
 	UserAgent string // bounded; as the browser calls itself
 	Address   string
 
@@ -57,6 +59,7 @@ type Login struct {
 	AuthTime         time.Time
 	Tokens           Tokens
 	Access, Identity token.Claims
+	FromUserInfo     []string // names of what userinfo added to Identity
 	UserAgent        string
 	Address          string
 }
@@ -113,9 +116,20 @@ func (s *Session) with(r Renewal, now time.Time) *Session {
 	next.Scope, next.AccessExpiry, next.Refreshable = next.Tokens.Scope, next.Tokens.Expiry, next.Tokens.Refresh != ""
 	next.Access = unbound(r.Access)
 	if r.Identity != nil {
-		next.Identity = unbound(r.Identity)
+		next.Identity = s.identity(unbound(r.Identity))
 	}
 	return &next
+}
+
+// identity is what a new ID token says, with what only userinfo had said: userinfo is asked at the sign-in alone. Nothing
+// else of the old ID token stays: a group that was taken away is gone.
+func (s *Session) identity(now token.Claims) token.Claims {
+	for _, name := range s.FromUserInfo {
+		if _, said := now[name]; !said {
+			now[name] = s.Identity[name]
+		}
+	}
+	return now
 }
 
 // withoutTokens is the session as whoever has no ticket may see it.
