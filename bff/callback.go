@@ -166,8 +166,9 @@ func (s *Server) redeem(w http.ResponseWriter, r *http.Request, p LoginProvider,
 		redemption.MaxAge = &age
 	}
 	grant, err := p.Redeem(ctx, redemption)
+	var fromUserInfo []string
 	if err == nil {
-		err = s.completeIdentity(ctx, p, &grant)
+		fromUserInfo, err = s.completeIdentity(ctx, p, &grant)
 	}
 	if err != nil {
 		s.notSignedIn(r, t, grant, "login", err)
@@ -180,7 +181,7 @@ func (s *Server) redeem(w http.ResponseWriter, r *http.Request, p LoginProvider,
 		s.refuse(w, r, problem{name: problemLoginRefused, err: err})
 		return
 	}
-	begun, err := s.open(w, r, p, t, grant)
+	begun, err := s.open(w, r, p, t, grant, fromUserInfo)
 	if err != nil {
 		s.revokeLater(p, grant.Refresh)
 		s.notSignedIn(r, t, grant, "login", err)
@@ -204,23 +205,28 @@ func failedSignIn(t *transaction, err error) problem {
 }
 
 // completeIdentity asks userinfo, once, for what a rule or a user claim reads and the ID token lacks. The ID token's
-// own claims win.
-func (s *Server) completeIdentity(ctx context.Context, p LoginProvider, grant *provider.Grant) error {
+// own claims win. It returns the names of what was added.
+func (s *Server) completeIdentity(ctx context.Context, p LoginProvider, grant *provider.Grant) (added []string, err error) {
 	if !p.WantsUserInfo(grant.Identity, s.frontend.NeededIdentity) {
-		return nil
+		return nil, nil
 	}
 	info, err := p.UserInfo(ctx, grant.Access, grant.Subject)
 	if errors.Is(err, provider.ErrRefused) { // the ID token alone must do: what reads more finds it absent
 		s.log.WarnContext(ctx, "userinfo refuses the access token", "provider", p.Name(), "error", err)
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return fmt.Errorf("ask userinfo: %w", err)
+		return nil, fmt.Errorf("ask userinfo: %w", err)
 	}
-	joined := maps.Clone(info)
-	maps.Copy(joined, grant.Identity)
+	joined := maps.Clone(grant.Identity)
+	for name, value := range info {
+		if _, said := joined[name]; !said {
+			joined[name] = value
+			added = append(added, name)
+		}
+	}
 	grant.Identity = joined
-	return nil
+	return added, nil
 }
 
 var errNotAllowed = errors.New("the provider's allow rule says no")
@@ -244,13 +250,22 @@ func (s *Server) mayEnter(p LoginProvider, grant provider.Grant) error {
 	return nil
 }
 
-// open starts the session, under a new ticket, after ending the one that this browser had: it is replaced, never merged.
-func (s *Server) open(w http.ResponseWriter, r *http.Request, p LoginProvider, t *transaction, grant provider.Grant) (*session.Session, error) {
+// open starts the session, under a new ticket, and ends the one that this browser had: it is replaced, never merged. The new
+// one comes first: a store that fails in between must not leave a person with neither.
+func (s *Server) open(w http.ResponseWriter, r *http.Request, p LoginProvider, t *transaction, grant provider.Grant, fromUserInfo []string) (*session.Session, error) {
 	ctx := r.Context()
 	older := []string{t.Older}
 	found, _ := s.cookies.read(r)
 	if ticket, _, ok := s.cookies.ticket(found); ok && ticket.ID() != t.Older {
 		older = append(older, ticket.ID()) // of a sign-in that another tab finished meanwhile
+	}
+	ticket, begun, err := s.sessions.Start(ctx, session.Login{
+		Provider: p.Name(), Issuer: p.Issuer(), Subject: grant.Subject, ProviderSID: grant.SID, AuthTime: grant.AuthTime,
+		Tokens: tokens(grant), Access: grant.AccessClaims, Identity: grant.Identity, FromUserInfo: fromUserInfo,
+		UserAgent: bounded(r.UserAgent(), maxUserAgent), Address: s.proxies.client(r).String(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start session: %w", err)
 	}
 	for _, id := range older {
 		if id == "" {
@@ -259,14 +274,6 @@ func (s *Server) open(w http.ResponseWriter, r *http.Request, p LoginProvider, t
 		if err := s.sessions.End(ctx, id, "revoked"); err != nil {
 			return nil, fmt.Errorf("end the older session: %w", err)
 		}
-	}
-	ticket, begun, err := s.sessions.Start(ctx, session.Login{
-		Provider: p.Name(), Issuer: p.Issuer(), Subject: grant.Subject, ProviderSID: grant.SID, AuthTime: grant.AuthTime,
-		Tokens: tokens(grant), Access: grant.AccessClaims, Identity: grant.Identity,
-		UserAgent: bounded(r.UserAgent(), maxUserAgent), Address: s.proxies.client(r).String(),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("start session: %w", err)
 	}
 	if err := s.cookies.setSession(w, ticket); err != nil {
 		return nil, fmt.Errorf("set cookie: %w", err)

@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"syscall"
 	"time"
+
+	"cloakroom/internal/egress"
 )
 
 // transports are the connection pools to the upstreams: one for all routes that agree in TLS and timeout, so that
@@ -65,18 +67,6 @@ func (ts transports) closeIdle() {
 // errForbiddenAddress is the cause of a failed dial to an address that upstreams may not have.
 var errForbiddenAddress = errors.New("link-local and metadata addresses are refused, unless limits.egress_allow lists them")
 
-// metadataAddresses are those of cloud metadata services that are not link-local.
-var metadataAddresses = []netip.Addr{
-	netip.MustParseAddr("fd00:ec2::254"),   // AWS
-	netip.MustParseAddr("fd20:ce::254"),    // Google
-	netip.MustParseAddr("100.100.100.200"), // Alibaba
-	netip.MustParseAddr("168.63.129.16"),   // Azure
-	netip.MustParseAddr("192.0.0.192"),     // Oracle
-}
-
-// nat64 is the well-known prefix under which a gateway reaches any IPv4 address (RFC 6052 section 2.1).
-var nat64 = netip.MustParsePrefix("64:ff9b::/96")
-
 // egressGuard checks the address that is dialled, after the name was resolved: a name that changes its mind between a check
 // and its use gains nothing.
 func egressGuard(allow []netip.Prefix) func(network, address string, _ syscall.RawConn) error {
@@ -85,31 +75,9 @@ func egressGuard(allow []netip.Prefix) func(network, address string, _ syscall.R
 		if err != nil {
 			return fmt.Errorf("dial address: %w", err)
 		}
-		addr := target.Addr().WithZone("").Unmap()
-		if nat64.Contains(addr) {
-			raw := addr.As16()
-			addr = netip.AddrFrom4([4]byte(raw[12:]))
+		if egress.ReachOf(target.Addr()) == egress.Never && !egress.Listed(target.Addr(), allow) {
+			return errForbiddenAddress
 		}
-		if !forbidden(addr) {
-			return nil
-		}
-		for _, prefix := range allow {
-			if prefix.Contains(addr) {
-				return nil
-			}
-		}
-		return errForbiddenAddress
+		return nil
 	}
-}
-
-func forbidden(addr netip.Addr) bool {
-	if addr.IsLinkLocalUnicast() || addr.IsMulticast() {
-		return true
-	}
-	for _, metadata := range metadataAddresses {
-		if addr == metadata {
-			return true
-		}
-	}
-	return false
 }

@@ -24,7 +24,8 @@ type idp struct {
 	issued func() []string
 }
 
-// startOIDCProvider runs npm oidc-provider for c; accessTokens is "opaque" (as it comes) or "jwt".
+// startOIDCProvider runs npm oidc-provider for c; accessTokens is "opaque" (as it comes), "introspected" (the
+// same, and it has introspection) or "jwt".
 func startOIDCProvider(t *testing.T, c *cloakroom, accessTokens string) idp {
 	t.Helper()
 	port := freePort(t)

@@ -439,6 +439,11 @@ var decideCases = []struct {
 		e.AccessExpires = at.Add(3 * time.Second)
 		onRoute(q, e)
 	}, `expired: the subject token ends too soon`},
+	{"a route: the session is about to end", func(q *Question) {
+		e := aliceSession()
+		e.SessionEnds = at.Add(90 * time.Second)
+		onRoute(q, e)
+	}, `granted for 90s: acr=1 amr=[pwd] aud=orders auth_time=1799999940 email=alice@example.com groups=[staff] id_iat=1799999950 scope=orders:read sid=handle sub=alice`},
 	{"a route: a stored ID token that expired is evidence, and its age is told", func(q *Question) {
 		e := aliceSession()
 		e.ID["exp"] = at.Unix() - 1000
@@ -553,5 +558,21 @@ func TestExplainJSON(t *testing.T) {
 	refused, err := json.Marshal(p.Decide(q))
 	if err != nil || !strings.HasPrefix(string(refused), `{"granted":false,"error":"invalid_target","error_description":"audience and resource must`) || strings.Contains(string(refused), "claims") {
 		t.Errorf("%s, %v", refused, err)
+	}
+}
+
+func TestWhatBindsAnIDTokenIsNotForRules(t *testing.T) {
+	for name, s := range map[string]Subject{
+		"sent along":     ProviderSubject(verifiedAccess(aliceAccess()), verifiedID(aliceID())),
+		"as the subject": IdentitySubject(*verifiedID(aliceID())),
+	} {
+		for _, claim := range []string{"nonce", "at_hash"} {
+			if _, there := s.ID[claim]; there {
+				t.Errorf("%s: %s is there", name, claim)
+			}
+		}
+		if s.ID["email"] != "alice@example.com" {
+			t.Errorf("%s: %v", name, s.ID)
+		}
 	}
 }

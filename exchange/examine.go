@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"cloakroom/secret"
 	"cloakroom/token"
 )
 
@@ -44,7 +43,8 @@ func (s *Service) subject(ctx context.Context, r *Request, rights *ClientConfig)
 	if r.SubjectType == SessionToken {
 		return s.cookieSubject(ctx, r)
 	}
-	from, err := s.read(ctx, r.SubjectToken, r.SubjectType, rights)
+	presented := Presented{Raw: r.SubjectToken, As: r.SubjectType, ID: r.SubjectIDToken}
+	from, err := s.read(ctx, presented, r.SubjectIssuer, rights)
 	if err != nil {
 		return Subject{}, asRefusal(err, descriptionSubject, "subject token")
 	}
@@ -69,23 +69,22 @@ func (s *Service) joined(ctx context.Context, r *Request, access origin) (Subjec
 	if access.own != nil || access.verified.Further || r.SubjectType != AccessToken {
 		return Subject{}, refuse(InvalidRequest, "subject_id_token goes only with a provider's access token", "subject_id_token with another subject")
 	}
-	id, err := s.issuers[access.issuer].Verifier.Verify(ctx, r.SubjectIDToken, IDToken)
+	read, err := token.Read(r.SubjectIDToken.Reveal())
 	if err != nil {
 		return Subject{}, asRefusal(err, descriptionID, "subject_id_token")
 	}
-	// How it is bound to the access token stands in the token itself; normalised claims need not have it any more.
-	_, signed, err := token.Inspect(r.SubjectIDToken.Reveal())
+	id, err := s.issuers[access.issuer].Verifier.Verify(ctx, Presented{Raw: r.SubjectIDToken, Read: read, As: IDToken})
 	if err != nil {
 		return Subject{}, asRefusal(err, descriptionID, "subject_id_token")
-	}
-	id.Claims = clone(id.Claims)
-	for _, binding := range []string{"at_hash", "origin_jti"} {
-		if value, ok := signed[binding]; ok {
-			id.Claims[binding] = value
-		}
 	}
 	if err := Bind(r.SubjectToken, access.verified, id); err != nil {
 		return Subject{}, refuse(InvalidRequest, descriptionID, "subject_id_token: %w", err)
+	}
+	id.Claims = clone(id.Claims)
+	for name, value := range access.verified.UserInfo {
+		if _, own := id.Claims[name]; !own {
+			id.Claims[name] = value
+		}
 	}
 	return ProviderSubject(access.verified, &id), nil
 }
@@ -106,7 +105,7 @@ func (s *Service) actor(ctx context.Context, r *Request, rights *ClientConfig) (
 	if r.ActorType != AccessToken && r.ActorType != JWT {
 		return nil, refuse(InvalidRequest, "actor_token_type is not one that is taken", "actor_token_type")
 	}
-	from, err := s.read(ctx, r.ActorToken, r.ActorType, rights)
+	from, err := s.read(ctx, Presented{Raw: r.ActorToken, As: r.ActorType}, "", rights)
 	if err != nil {
 		return nil, asRefusal(err, descriptionActor, "actor token")
 	}
@@ -135,29 +134,41 @@ type origin struct {
 	verified     Verified
 }
 
-// read verifies a presented token by whoever issued it.
-func (s *Service) read(ctx context.Context, raw secret.Text, as TokenType, rights *ClientConfig) (origin, error) {
-	presented, err := token.Read(raw.Reveal())
-	if err != nil {
-		return origin{}, err
+// read verifies a presented token by whoever issued it: a JWT says who that is, of another the caller may have said it.
+func (s *Service) read(ctx context.Context, t Presented, said string, rights *ClientConfig) (origin, error) {
+	var err error
+	if t.Read, err = token.Read(t.Raw.Reveal()); err != nil {
+		if t.As != AccessToken || !isOpaque(t.Raw.Reveal(), said != "") {
+			return origin{}, err
+		}
+		owner, err := s.ownerOfOpaque(said)
+		if err != nil {
+			return origin{}, err
+		}
+		return s.verified(ctx, owner, t)
 	}
-	issuer := presented.Issuer()
-	if issuer == s.cfg.Policy.issuer && (as == AccessToken || as == JWT) {
-		claims, session, err := s.own(ctx, presented, rights.SubjectAudiences)
+	issuer := t.Read.Issuer()
+	if issuer == s.cfg.Policy.issuer && (t.As == AccessToken || t.As == JWT) {
+		claims, session, err := s.own(ctx, t.Read, rights.SubjectAudiences)
 		return origin{issuer: issuer, own: claims, session: session}, err
 	}
 	trusted, ok := s.issuers[issuer]
 	if !ok {
 		return origin{}, fmt.Errorf("%w: its issuer is not trusted for this type", ErrUnacceptable)
 	}
-	v, err := trusted.Verifier.Verify(ctx, raw, as)
+	return s.verified(ctx, trusted, t)
+}
+
+// verified lets the issuer's Verifier examine a token.
+func (s *Service) verified(ctx context.Context, by TrustedIssuer, t Presented) (origin, error) {
+	v, err := by.Verifier.Verify(ctx, t)
 	if err != nil {
 		return origin{}, err
 	}
-	if v.Claims.Text("iss") != issuer {
+	if v.Claims.Text("iss") != by.Issuer {
 		return origin{}, fmt.Errorf("%w: its issuer changed under verification", ErrUnacceptable)
 	}
-	return origin{name: trusted.Name, issuer: issuer, verified: v}, nil
+	return origin{name: by.Name, issuer: by.Issuer, verified: v}, nil
 }
 
 // own verifies a token of our own for one of the audiences, and that what it rests on still stands: it was not revoked,

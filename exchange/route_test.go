@@ -242,7 +242,7 @@ func TestNewServiceRefuses(t *testing.T) {
 // careless is a Verifier that breaks its contract.
 type careless struct{ v Verified }
 
-func (c careless) Verify(context.Context, secret.Text, TokenType) (Verified, error) { return c.v, nil }
+func (c careless) Verify(context.Context, Presented) (Verified, error) { return c.v, nil }
 
 func TestAVerifierThatAnswersForAnotherTokenIsNotBelieved(t *testing.T) {
 	b := newBench(t)

@@ -24,12 +24,12 @@ import (
 // (security.md 0.6, B3.9).
 const maxAnswer = 1 << 20
 
-// client is the one way to the provider: bounded in time and size, without redirects, over TLS 1.2 or later, to addresses
+// client is the one way to a party: bounded in time and size, without redirects, over TLS 1.2 or later, to addresses
 // that egress permits. go-oidc and x/oauth2 get it too, since they bound nothing themselves.
 type client struct {
 	transport *http.Transport
 	timeout   time.Duration
-	egress    *egress
+	egress    *boundary
 }
 
 func newClient(cfg Config, issuer *url.URL) (*client, error) {
@@ -37,7 +37,7 @@ func newClient(cfg Config, issuer *url.URL) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := newEgress(cfg, issuer)
+	out := newBoundary(cfg, issuer)
 	proxy, err := proxyFor(cfg.Proxy, out)
 	if err != nil {
 		return nil, err
@@ -72,7 +72,7 @@ func loadRoots(file string) (*x509.CertPool, error) {
 
 // proxyFor yields the proxy only the operator chooses: the configured one, otherwise the environment's. Its host counts
 // as named by the configuration.
-func proxyFor(configured string, out *egress) (func(*http.Request) (*url.URL, error), error) {
+func proxyFor(configured string, out *boundary) (func(*http.Request) (*url.URL, error), error) {
 	choose := http.ProxyFromEnvironment
 	if configured != "" {
 		u, err := url.Parse(configured)
@@ -92,7 +92,7 @@ func proxyFor(configured string, out *egress) (func(*http.Request) (*url.URL, er
 
 var (
 	jsonEndpoints     = map[string]bool{EndpointToken: true, endpointDiscovery: true}
-	refusingEndpoints = map[string]bool{EndpointToken: true, EndpointRevocation: true} // their 4xx say why (RFC 6749 section 5.2)
+	refusingEndpoints = map[string]bool{EndpointToken: true, EndpointRevocation: true, EndpointIntrospection: true} // their 4xx say why (RFC 6749 section 5.2)
 )
 
 // at returns the client for one endpoint.
@@ -175,7 +175,7 @@ func isRefusal(status int) bool {
 }
 
 // failed says what an error of a call means. Texts of the libraries are not passed on: some hold the answer's body.
-func (p *Provider) failed(endpoint string, err error) error {
+func (p *party) failed(endpoint string, err error) error {
 	if own, ok := errors.AsType[*Error](err); ok {
 		return own
 	}
@@ -200,7 +200,7 @@ func (p *Provider) failed(endpoint string, err error) error {
 	return p.fail(ErrNonsense, endpoint, "the answer is not what it must be")
 }
 
-func (p *Provider) failedStatus(endpoint string, status int) error {
+func (p *party) failedStatus(endpoint string, status int) error {
 	reason := statusError(status).Error()
 	switch {
 	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:

@@ -201,6 +201,9 @@ func (p *Provider) warnAbout(m *metadata) {
 	if m.pkceMethods == nil {
 		p.cfg.Warn("provider " + p.cfg.Name + ": its metadata does not say whether it supports PKCE; S256 is used all the same")
 	}
+	if p.cfg.AccessTokenValidation == ByIntrospection && m.endpoints[EndpointIntrospection] == "" {
+		p.cfg.Warn("provider " + p.cfg.Name + ": its metadata names no introspection endpoint, so its access tokens cannot be exchanged (access_token_validation)")
+	}
 	if p.issuer.Scheme != "https" && !isLoopback(hostOf(p.issuer)) {
 		p.cfg.Warn("provider " + p.cfg.Name + ": the issuer is plain http; tokens and the client secret travel unprotected")
 	}
@@ -208,7 +211,7 @@ func (p *Provider) warnAbout(m *metadata) {
 
 // checkEndpoint accepts https. Plain http is for development: on a loopback host, or, when the issuer itself is plain
 // http, on hosts that the configuration names.
-func (p *Provider) checkEndpoint(name, raw string) error {
+func (p *party) checkEndpoint(name, raw string) error {
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || u.Opaque != "" {
 		return fmt.Errorf("the %s endpoint is not an absolute URL without user and fragment", name)

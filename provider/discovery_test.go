@@ -120,7 +120,8 @@ func TestAConfigurationThatCannotWorkIsRefusedAtStart(t *testing.T) {
 		{"an unknown endpoint", func(c *Config) { c.Endpoints = map[string]string{"jwk": "https://x.example"} }, "jwk"},
 		{"an endpoint in plain http", func(c *Config) { c.Endpoints = map[string]string{"jwks": "http://x.example"} }, "https"},
 		{"an unknown userinfo", func(c *Config) { c.UserInfo = "sometimes" }, "userinfo"},
-		{"introspection, which is not there", func(c *Config) { c.AccessTokenValidation = "introspection" }, "introspection"},
+		{"an unknown access_token_validation", func(c *Config) { c.AccessTokenValidation = "guess" }, "access_token_validation"},
+		{"introspection by nobody", func(c *Config) { c.AccessTokenValidation, c.AuthMethod = "introspection", "none" }, "introspection"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			cfg := Config{Name: "main", Issuer: "https://idp.example", ClientID: clientID, ClientSecret: canarySecret}
@@ -170,7 +171,7 @@ func TestEveryCallIsObserved(t *testing.T) {
 		t.Errorf("seen: %v", seen)
 	}
 	var e *Error
-	if err := p.Revoke(background, canaryRefresh); !errors.As(err, &e) || e.Provider != "main" || e.Endpoint != EndpointRevocation {
+	if err := p.Revoke(background, canaryRefresh); !errors.As(err, &e) || e.Party != "provider main" || e.Endpoint != EndpointRevocation {
 		t.Errorf("not told where: %v", err)
 	}
 }

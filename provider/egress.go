@@ -10,16 +10,18 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"cloakroom/internal/egress"
 )
 
 // errEgress: an address that Cloakroom does not connect to. It holds no address, since names of internal hosts are
 // nothing for a log that a provider's metadata can write to.
 var errEgress = errors.New("the address is link-local, a metadata service's, or inside while the issuer is outside")
 
-// egress decides, by the address that is really dialled (so also after DNS rebinding), where connections may go
+// boundary decides, by the address that is really dialled (so also after DNS rebinding), where connections may go
 // (security.md D9). Hosts that the configuration names may be inside; hosts that only the provider's metadata names may
 // be inside only where the issuer is.
-type egress struct {
+type boundary struct {
 	allow  []netip.Prefix
 	dialer net.Dialer
 	issuer string // host
@@ -29,8 +31,8 @@ type egress struct {
 	issuerAt netip.Addr // where the issuer was last reached
 }
 
-func newEgress(cfg Config, issuer *url.URL) *egress {
-	e := &egress{allow: cfg.Egress, issuer: hostOf(issuer), named: map[string]bool{}}
+func newBoundary(cfg Config, issuer *url.URL) *boundary {
+	e := &boundary{allow: cfg.Egress, issuer: hostOf(issuer), named: map[string]bool{}}
 	e.dialer = net.Dialer{Timeout: cfg.Timeout, KeepAlive: 30 * time.Second}
 	e.name(issuer)
 	for _, raw := range cfg.Endpoints {
@@ -39,26 +41,26 @@ func newEgress(cfg Config, issuer *url.URL) *egress {
 		}
 	}
 	if at, err := netip.ParseAddr(e.issuer); err == nil {
-		e.issuerAt = plain(at)
+		e.issuerAt = at
 	}
 	return e
 }
 
 // name records a host that the configuration (or the environment, for a proxy) names.
-func (e *egress) name(u *url.URL) {
+func (e *boundary) name(u *url.URL) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.named[hostOf(u)] = true
 }
 
-func (e *egress) isNamed(host string) bool {
+func (e *boundary) isNamed(host string) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.named[strings.ToLower(host)]
 }
 
 // DialContext is the transport's.
-func (e *egress) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+func (e *boundary) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
@@ -79,7 +81,7 @@ func (e *egress) DialContext(ctx context.Context, network, address string) (net.
 	if strings.EqualFold(host, e.issuer) {
 		if at, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
 			e.mu.Lock()
-			e.issuerAt = plain(at.Addr())
+			e.issuerAt = at.Addr()
 			e.mu.Unlock()
 		}
 	}
@@ -87,73 +89,20 @@ func (e *egress) DialContext(ctx context.Context, network, address string) (net.
 }
 
 // permits tells whether an address may be dialled for a host that the configuration does, or does not, name.
-func (e *egress) permits(named bool, at netip.Addr) bool {
-	at = plain(at)
-	for _, one := range e.allow {
-		if one.Contains(at) {
-			return true
-		}
-	}
-	switch reachOf(at) {
-	case reachNever:
-		return false
-	case reachOutside:
+func (e *boundary) permits(named bool, at netip.Addr) bool {
+	if egress.Listed(at, e.allow) {
 		return true
+	}
+	reach := egress.ReachOf(at)
+	if reach == egress.Never || reach == egress.Outside {
+		return reach == egress.Outside
 	}
 	if named {
 		return true
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.issuerAt.IsValid() && reachOf(e.issuerAt) <= reachOf(at)
-}
-
-// reach says how far inside an address is.
-type reach int
-
-const (
-	reachNever   reach = iota - 1 // link-local, metadata, multicast
-	reachHost                     // this machine
-	reachPrivate                  // this network
-	reachOutside
-)
-
-// insidePrefixes are private, but not by netip's IsPrivate: RFC 6598, and benchmarking (RFC 2544).
-var insidePrefixes = []netip.Prefix{netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("198.18.0.0/15")}
-
-// metadataServices are the clouds' that are not link-local: AWS over IPv6, Alibaba, Azure's wire server, Oracle.
-var metadataServices = []netip.Addr{
-	netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("100.100.100.200"),
-	netip.MustParseAddr("168.63.129.16"), netip.MustParseAddr("192.0.0.192"),
-}
-
-func reachOf(at netip.Addr) reach {
-	for _, one := range metadataServices {
-		if at == one {
-			return reachNever
-		}
-	}
-	switch {
-	case at.IsLinkLocalUnicast(), at.IsMulticast():
-		return reachNever
-	case at.IsLoopback(), at.IsUnspecified(): // connecting to 0.0.0.0 reaches this machine
-		return reachHost
-	case at.IsPrivate(), insidePrefixes[0].Contains(at), insidePrefixes[1].Contains(at):
-		return reachPrivate
-	}
-	return reachOutside
-}
-
-var nat64 = netip.MustParsePrefix("64:ff9b::/96") // RFC 6052: the last four bytes are an IPv4 address
-
-// plain strips the disguises of an address: zone, IPv4 mapped into IPv6, NAT64.
-func plain(at netip.Addr) netip.Addr {
-	at = at.WithZone("").Unmap()
-	if nat64.Contains(at) {
-		raw := at.As16()
-		return netip.AddrFrom4([4]byte(raw[12:]))
-	}
-	return at
+	return e.issuerAt.IsValid() && egress.ReachOf(e.issuerAt) <= reach
 }
 
 func hostOf(u *url.URL) string { return strings.ToLower(u.Hostname()) }

@@ -42,7 +42,7 @@ func TestD9_WhereConnectionsMayGo(t *testing.T) {
 		{"a link-local address that is allowed", "169.254.7.7", false, outside, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			e := newEgress(Config{Egress: []netip.Prefix{netip.MustParsePrefix("169.254.7.0/24")}}, &url.URL{Host: "idp.example"})
+			e := newBoundary(Config{Egress: []netip.Prefix{netip.MustParsePrefix("169.254.7.0/24")}}, &url.URL{Host: "idp.example"})
 			e.issuerAt = tc.issuer
 			if got := e.permits(tc.named, netip.MustParseAddr(tc.to)); got != tc.want {
 				t.Errorf("permitted: %v", got)
@@ -56,7 +56,7 @@ func TestD9_TheAddressThatIsDialledDecidesNotTheName(t *testing.T) {
 	inside := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked++ }))
 	defer inside.Close()
 	// A name that only the provider's metadata knows, and that leads to this machine; the issuer is outside.
-	e := newEgress(Config{Timeout: time.Second}, &url.URL{Host: "idp.example"})
+	e := newBoundary(Config{Timeout: time.Second}, &url.URL{Host: "idp.example"})
 	e.issuerAt = netip.MustParseAddr("203.0.113.9")
 	address := strings.Replace(inside.Listener.Addr().String(), "127.0.0.1", "localhost", 1)
 	if conn, err := e.DialContext(background, "tcp", address); err == nil {

@@ -19,14 +19,14 @@ var (
 // Error is what every method returns. Reason is for the operator: it never holds a token, a code, a secret or a piece of
 // the provider's answer beyond a registered error code.
 type Error struct {
-	Provider string
-	Endpoint string // discovery, jwks, token, userinfo, revocation; "" where none was asked
+	Party    string // "provider main", or "issuer support-desk"
+	Endpoint string // discovery, jwks, token, userinfo, revocation, introspection; "" where none was asked
 	Reason   string
 	kinds    []error
 }
 
 func (e *Error) Error() string {
-	where := "provider " + e.Provider
+	where := e.Party
 	if e.Endpoint != "" {
 		where += ": " + e.Endpoint
 	}

@@ -25,13 +25,17 @@ const (
 )
 
 func (p *Provider) verifyID(ctx context.Context, raw secret.Text) (*idToken, error) {
-	return p.verifyIDOf(ctx, raw, []string{p.cfg.ClientID})
+	read, err := token.Read(raw.Reveal())
+	if err != nil {
+		return nil, p.judged("ID token", err)
+	}
+	return p.verifyIDOf(ctx, read, []string{p.cfg.ClientID})
 }
 
-// verifyIDOf is verifyID for the ID token of one of several clients.
-func (p *Provider) verifyIDOf(ctx context.Context, raw secret.Text, clients []string) (*idToken, error) {
+// verifyIDOf verifies the ID token of one of several clients.
+func (p *Provider) verifyIDOf(ctx context.Context, t *token.Unverified, clients []string) (*idToken, error) {
 	rules := token.Rules{Issuer: p.cfg.Issuer, Algorithms: p.cfg.Algorithms, Skew: p.cfg.ClockSkew, Audiences: clients}
-	header, claims, err := token.Verify(ctx, raw.Reveal(), rules, p.keys, p.cfg.Now())
+	claims, err := t.Verify(ctx, rules, p.keys, p.cfg.Now())
 	if err != nil {
 		return nil, p.judged("ID token", err)
 	}
@@ -44,7 +48,7 @@ func (p *Provider) verifyIDOf(ctx context.Context, raw secret.Text, clients []st
 	if err := checkNames(claims); err != nil {
 		return nil, p.reject("ID token: " + err.Error())
 	}
-	return &idToken{header, claims}, nil
+	return &idToken{t.Header(), claims}, nil
 }
 
 // checkParties judges `aud` beyond having the client in it, and `azp`: no audience that is not trusted, and an azp that is

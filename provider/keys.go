@@ -172,7 +172,7 @@ func (p *Provider) fetchKeys(ctx context.Context) (token.Keys, error) {
 	return keys, err
 }
 
-func (p *Provider) askKeys(ctx context.Context, endpoint string) (token.Keys, error) {
+func (p *party) askKeys(ctx context.Context, endpoint string) (token.Keys, error) {
 	r, err := http.NewRequest(http.MethodGet, endpoint, nil)
 	if err != nil {
 		return nil, p.failed(EndpointJWKS, err)

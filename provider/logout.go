@@ -2,10 +2,7 @@ package provider
 
 import (
 	"context"
-	"encoding/json"
-	"net/http"
 	"net/url"
-	"strings"
 
 	"cloakroom/secret"
 )
@@ -89,31 +86,6 @@ func (p *Provider) Revoke(ctx context.Context, refresh secret.Text) error {
 }
 
 func (p *Provider) askRevocation(ctx context.Context, endpoint string, refresh secret.Text) error {
-	form := url.Values{"token": {refresh.Reveal()}, "token_type_hint": {"refresh_token"}}
-	if p.cfg.AuthMethod != AuthBasic {
-		form.Set("client_id", p.cfg.ClientID)
-	}
-	if p.cfg.AuthMethod == AuthPost {
-		form.Set("client_secret", p.cfg.ClientSecret.Reveal())
-	}
-	r, err := http.NewRequest(http.MethodPost, endpoint, strings.NewReader(form.Encode()))
-	if err != nil {
-		return p.failed(EndpointRevocation, err)
-	}
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if p.cfg.AuthMethod == AuthBasic { // form-encoded first (RFC 6749 section 2.3.1)
-		r.SetBasicAuth(url.QueryEscape(p.cfg.ClientID), url.QueryEscape(p.cfg.ClientSecret.Reveal()))
-	}
-	a, err := p.client.do(ctx, EndpointRevocation, r)
-	if err != nil {
-		return p.failed(EndpointRevocation, err)
-	}
-	if a.status < 300 {
-		return nil
-	}
-	var said struct {
-		Error string `json:"error"`
-	}
-	_ = json.Unmarshal(a.body, &said) // without a body the status has to do
-	return p.failedCode(EndpointRevocation, a.status, said.Error)
+	_, err := p.post(ctx, EndpointRevocation, endpoint, url.Values{"token": {refresh.Reveal()}, "token_type_hint": {"refresh_token"}})
+	return err
 }

@@ -12,23 +12,23 @@ var bindings = []string{"nonce", "at_hash", "c_hash", "s_hash"}
 // identity spells an ID token's or userinfo's claims one way: without bindings, groups under one name, verified flags as
 // booleans. Originals stay beside what is derived from them.
 func (f profile) identity(c token.Claims) token.Claims {
-	out := maps.Clone(c)
+	out := f.spelled(c)
 	for _, one := range bindings {
 		delete(out, one)
 	}
-	f.common(out)
 	return out
 }
 
 // access spells an access token's claims one way: what identity does, and scope always as a list.
 func (f profile) access(c token.Claims) token.Claims {
-	out := maps.Clone(c)
-	f.common(out)
+	out := f.spelled(c)
 	out["scope"] = list(f.scopeOf(c))
 	return out
 }
 
-func (f profile) common(out token.Claims) {
+// spelled is what all kinds of claims have in common.
+func (f profile) spelled(c token.Claims) token.Claims {
+	out := maps.Clone(c)
 	for _, name := range f.groups {
 		if groups := out.Strings(name); groups != nil {
 			out["groups"] = list(groups)
@@ -43,6 +43,7 @@ func (f profile) common(out token.Claims) {
 			out[name] = false
 		}
 	}
+	return out
 }
 
 // scopeOf reads the scope whether it is spelled as one string or as a list.

@@ -2,12 +2,15 @@ package provider
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,7 +47,7 @@ type Config struct {
 	UserInfo    string   // "auto" (also "") or "never"
 	IDTokenHint string   // at logout: "auto" (also ""; by profile), "never" or "always"
 
-	AccessTokenValidation string // how a subject token is understood: "jwt" (also "")
+	AccessTokenValidation string // how a subject token is understood: ByJWT (also ""), ByIntrospection or ByUserInfo
 
 	AcceptedAudiences []string // of subject tokens; nil = the client id
 	AcceptedClients   []string // whose tokens may be exchanged; nil = the client id
@@ -64,11 +67,11 @@ type Config struct {
 
 // Provider is one OpenID provider. Its methods may be called concurrently.
 type Provider struct {
+	party
 	cfg     Config
 	profile profile
-	issuer  *url.URL
-	client  *client
 	keys    *keySet
+	asked   *memory
 
 	meta     atomic.Pointer[metadata]
 	mu       sync.Mutex // guards what follows
@@ -88,6 +91,7 @@ func New(cfg Config) (*Provider, error) {
 
 func (p *Provider) configure(cfg Config) error {
 	var err error
+	p.who = "provider " + cfg.Name
 	if p.issuer, err = parseIssuer(cfg.Issuer); err != nil {
 		return err
 	}
@@ -124,11 +128,14 @@ func (p *Provider) configure(cfg Config) error {
 	}{
 		{"userinfo", cfg.UserInfo, []string{"", "auto", "never"}},
 		{"id_token_hint", cfg.IDTokenHint, []string{"", "auto", "never", "always"}},
-		{"access_token_validation", cfg.AccessTokenValidation, []string{"", "jwt"}},
+		{"access_token_validation", cfg.AccessTokenValidation, []string{"", ByJWT, ByIntrospection, ByUserInfo}},
 	} {
 		if !slices.Contains(setting.allowed, setting.value) {
 			return fmt.Errorf("unknown %s %q", setting.name, setting.value)
 		}
+	}
+	if cfg.AccessTokenValidation == ByIntrospection && cfg.AuthMethod == AuthNone {
+		return errors.New("introspection needs a way to authenticate") // RFC 7662 section 2.1
 	}
 	setDefaults(&cfg)
 	p.cfg = cfg
@@ -136,6 +143,7 @@ func (p *Provider) configure(cfg Config) error {
 		return err
 	}
 	p.keys = &keySet{now: cfg.Now, fetch: p.fetchKeys}
+	p.asked = newMemory()
 	return p.checkOverrides()
 }
 
@@ -148,6 +156,9 @@ func setDefaults(cfg *Config) {
 	}
 	if cfg.AcceptedClients == nil {
 		cfg.AcceptedClients = []string{cfg.ClientID}
+	}
+	if cfg.AccessTokenValidation == "" {
+		cfg.AccessTokenValidation = ByJWT
 	}
 	if cfg.ClockSkew == 0 {
 		cfg.ClockSkew = time.Minute
@@ -184,28 +195,10 @@ func (p *Provider) Keys() token.Keys { return p.keys }
 // Algorithms lists what its tokens may be signed with.
 func (p *Provider) Algorithms() []string { return slices.Clone(p.cfg.Algorithms) }
 
-// fail makes the error of one kind.
-func (p *Provider) fail(kind error, endpoint, reason string) error {
-	return &Error{Provider: p.cfg.Name, Endpoint: endpoint, Reason: reason, kinds: []error{kind}}
-}
-
-func (p *Provider) reject(reason string) error { return p.fail(ErrRejected, "", reason) }
-
 // rejectSubject is for a refresh whose answer speaks of somebody else: not only rejected, the session must end
 // (OIDC Core 12.2, security.md B3.16).
 func (p *Provider) rejectSubject(reason string) error {
-	return &Error{Provider: p.cfg.Name, Reason: reason, kinds: []error{ErrRejected, ErrRefused}}
-}
-
-// judged turns what verifying a token yielded into an error of this package.
-func (p *Provider) judged(what string, err error) error {
-	if invalid, ok := errors.AsType[*token.Invalid](err); ok {
-		return p.reject(what + ": " + invalid.Reason)
-	}
-	if errors.Is(err, token.ErrUnavailable) {
-		return p.fail(ErrUnavailable, EndpointJWKS, what+" cannot be verified: the key set cannot be had now")
-	}
-	return p.reject(what + " does not verify")
+	return &Error{Party: p.who, Reason: reason, kinds: []error{ErrRejected, ErrRefused}}
 }
 
 // oauth is x/oauth2's view of the client. The style is always set: left to find it out, x/oauth2 sends a code or refresh
@@ -227,4 +220,35 @@ func (p *Provider) oauth(m *metadata, redirectURI string) *oauth2.Config {
 // boxed hands x/oauth2 and go-oidc our own client for one endpoint.
 func (p *Provider) boxed(ctx context.Context, endpoint string) context.Context {
 	return context.WithValue(ctx, oauth2.HTTPClient, p.client.at(endpoint))
+}
+
+// post asks an endpoint as the client we are there (RFC 6749 section 2.3). An answer that is no 2xx is an error.
+func (p *Provider) post(ctx context.Context, name, endpoint string, form url.Values) (answer, error) {
+	if p.cfg.AuthMethod != AuthBasic {
+		form.Set("client_id", p.cfg.ClientID)
+	}
+	if p.cfg.AuthMethod == AuthPost {
+		form.Set("client_secret", p.cfg.ClientSecret.Reveal())
+	}
+	r, err := http.NewRequest(http.MethodPost, endpoint, strings.NewReader(form.Encode()))
+	if err != nil {
+		return answer{}, p.failed(name, err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Accept", "application/json")
+	if p.cfg.AuthMethod == AuthBasic { // form-encoded first (RFC 6749 section 2.3.1)
+		r.SetBasicAuth(url.QueryEscape(p.cfg.ClientID), url.QueryEscape(p.cfg.ClientSecret.Reveal()))
+	}
+	a, err := p.client.do(ctx, name, r)
+	if err != nil {
+		return answer{}, p.failed(name, err)
+	}
+	if a.status < 300 {
+		return a, nil
+	}
+	var said struct {
+		Error string `json:"error"`
+	}
+	_ = json.Unmarshal(a.body, &said) // without a body the status has to do
+	return answer{}, p.failedCode(name, a.status, said.Error)
 }

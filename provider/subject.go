@@ -9,63 +9,97 @@ import (
 	"cloakroom/token"
 )
 
-// Subject is a verified access token, as the exchange takes it for subject or actor.
-type Subject struct {
-	Claims token.Claims // normalised
-	Client string       // to whom it was issued
-	Scope  token.Scope
-	Expiry time.Time
+// Presented is an access token that somebody else presents.
+type Presented struct {
+	Raw  secret.Text
+	Read *token.Unverified // Raw taken apart; nil where it is no JWT
+	ID   secret.Text       // the ID token presented beside it; "" none
 }
 
-// VerifyAccessToken verifies an access token of this provider that somebody else presents: signature, issuer, times, that
-// it is an access token and no other kind, that it is for an accepted audience and was issued to an accepted client.
-func (p *Provider) VerifyAccessToken(ctx context.Context, raw string) (Subject, error) {
-	header, claims, err := token.Verify(ctx, raw, p.accessRules(), p.keys, p.cfg.Now())
+// Subject is a verified token, as the exchange takes it for subject or actor.
+type Subject struct {
+	Claims    token.Claims // normalised
+	Client    string       // to whom it was issued; "" not known
+	Scope     token.Scope  // nil: none is told
+	Expiry    time.Time
+	Algorithm string       // of the signature; "" where there was none to check
+	UserInfo  token.Claims // normalised; nil where userinfo was not asked
+}
+
+// VerifyAccessToken verifies an access token of this provider that somebody else presents: that the provider issued it, its
+// times, that it is an access token and no other kind, that it is for an accepted audience and was issued to an accepted
+// client. How that is found out is configured, never guessed: by its signature, by introspection or by userinfo.
+func (p *Provider) VerifyAccessToken(ctx context.Context, t Presented) (Subject, error) {
+	switch {
+	case p.cfg.AccessTokenValidation == ByIntrospection:
+		return p.introspected(ctx, t.Raw)
+	case p.cfg.AccessTokenValidation == ByUserInfo:
+		return p.vouchedFor(ctx, t)
+	case t.Read == nil:
+		return Subject{}, p.reject("access token: not a JWT (access_token_validation)")
+	}
+	return p.signed(ctx, t.Read)
+}
+
+// signed is an access token that speaks for itself.
+func (p *Provider) signed(ctx context.Context, t *token.Unverified) (Subject, error) {
+	claims, err := t.Verify(ctx, p.accessRules(), p.keys, p.cfg.Now())
 	if err != nil {
 		return Subject{}, p.judged("access token", err)
 	}
-	if reason := p.profile.notAccess(header.Type, claims); reason != "" {
+	if reason := p.profile.notAccess(t.Header().Type, claims); reason != "" {
 		return Subject{}, p.reject("access token: " + reason)
 	}
 	if err := checkNames(claims); err != nil {
 		return Subject{}, p.reject("access token: " + err.Error())
 	}
-	if !overlap(p.profile.audienceOf(claims), p.cfg.AcceptedAudiences) {
-		return Subject{}, p.reject("access token: its audience is not one of accepted_audiences")
+	if len(p.profile.audienceOf(claims)) == 0 {
+		return Subject{}, p.reject("access token: it names no audience")
 	}
-	s := Subject{Claims: p.profile.access(claims), Client: p.profile.clientOf(claims), Scope: p.profile.scopeOf(claims)}
-	if s.Client == "" {
-		return Subject{}, p.reject("access token: it does not say which client it was issued to")
-	}
-	if !slices.Contains(p.cfg.AcceptedClients, s.Client) {
-		return Subject{}, p.reject("access token: its client is not one of accepted_clients")
+	s := Subject{Claims: p.profile.access(claims), Client: p.profile.clientOf(claims), Scope: p.profile.scopeOf(claims), Algorithm: t.Header().Algorithm}
+	if err := p.accept(claims, s.Client, "access token"); err != nil {
+		return Subject{}, err
 	}
 	s.Expiry, _ = claims.Time("exp")
 	return s, nil
 }
 
-// IDTokenOptions say how an ID token is presented.
-type IDTokenOptions struct {
-	Access secret.Text // the access token beside it, with which its at_hash, where it has one, must agree
+// accept judges for whom an access token is, where it says so, and to whom it was issued, which it must say: the token of
+// somebody else's client must not become one with our clients' rights.
+func (p *Provider) accept(c token.Claims, client, what string) error {
+	if audience := p.profile.audienceOf(c); len(audience) > 0 && !overlap(audience, p.cfg.AcceptedAudiences) {
+		return p.reject(what + ": its audience is not one of accepted_audiences")
+	}
+	if _, there := c["aud"]; there && c.Audience() == nil {
+		return p.reject(what + ": aud is neither a string nor a list of strings")
+	}
+	if client == "" {
+		return p.reject(what + ": it does not say which client it was issued to")
+	}
+	if !slices.Contains(p.cfg.AcceptedClients, client) {
+		return p.reject(what + ": its client is not one of accepted_clients")
+	}
+	return nil
 }
 
 // VerifyIDToken verifies an ID token that a client presents at the exchange: everything but the nonce, which only the
-// client that signed the user in can check. It returns the claims normalised and without bindings.
-func (p *Provider) VerifyIDToken(ctx context.Context, raw string, options IDTokenOptions) (token.Claims, error) {
+// client that signed the user in can check. What binds it to its sign-in stays in the claims, so that it can be bound to
+// the access token beside it.
+func (p *Provider) VerifyIDToken(ctx context.Context, t *token.Unverified) (Subject, error) {
 	clients := p.cfg.AcceptedClients
 	if !slices.Contains(clients, p.cfg.ClientID) {
 		clients = append(slices.Clone(clients), p.cfg.ClientID)
 	}
-	id, err := p.verifyIDOf(ctx, secret.Text(raw), clients)
+	id, err := p.verifyIDOf(ctx, t, clients)
 	if err != nil {
-		return nil, err
+		return Subject{}, err
 	}
-	if options.Access != "" {
-		if err := id.checkHash("at_hash", options.Access.Reveal()); err != nil {
-			return nil, p.reject("ID token: " + err.Error())
-		}
+	s := Subject{Claims: p.profile.spelled(id.claims), Client: id.claims.Text("azp"), Algorithm: id.header.Algorithm}
+	if audience := id.claims.Audience(); s.Client == "" && len(audience) == 1 {
+		s.Client = audience[0]
 	}
-	return p.profile.identity(id.claims), nil
+	s.Expiry, _ = id.claims.Time("exp")
+	return s, nil
 }
 
 func overlap(some, others []string) bool {

@@ -61,7 +61,7 @@ func TestC_021_OnlyAnAccessTokenIsAnAccessToken(t *testing.T) {
 				c.Profile = tc.profile
 				c.AcceptedAudiences, c.AcceptedClients = []string{clientID, "orders-api"}, []string{clientID, "mobile"}
 			})
-			s, err := p.VerifyAccessToken(background, sign(t, "k1", jose.RS256, rsaKey(), tc.header, claims))
+			s, err := p.VerifyAccessToken(background, presented(t, sign(t, "k1", jose.RS256, rsaKey(), tc.header, claims)))
 			mustBe(t, err, tc.want)
 			if err == nil && (s.Client == "" || !s.Expiry.Equal(f.now.Add(3600e9)) || s.Claims["scope"] == nil) {
 				t.Errorf("client %q, expiry %v, scope %v", s.Client, s.Expiry, s.Claims["scope"])
@@ -76,24 +76,22 @@ func TestC_021_OnlyAnIDTokenIsAnIDToken(t *testing.T) {
 		profile string
 		typ     string
 		claims  map[string]any
-		access  string
 		want    error
 	}{
-		{"an ID token", "generic", "", nil, "", nil},
-		{"without nonce, as after a refresh", "generic", "JWT", map[string]any{"nonce": nil}, "", nil},
-		{"old, but not expired", "generic", "", map[string]any{"iat": 1_789_990_000}, "", nil},
-		{"of an accepted client", "generic", "", map[string]any{"aud": "mobile"}, "", nil},
-		{"of another client", "generic", "", map[string]any{"aud": "other"}, "", ErrRejected},
-		{"for us and another", "generic", "", map[string]any{"aud": []string{clientID, "other"}, "azp": clientID}, "", ErrRejected},
-		{"expired", "generic", "", map[string]any{"exp": 1_789_000_000}, "", ErrRejected},
-		{"an access token by typ", "generic", "at+jwt", nil, "", ErrRejected},
-		{"an access token by what it has", "generic", "", map[string]any{"nonce": nil, "scope": "openid"}, "", ErrRejected},
-		{"Keycloak's access token", "generic", "", map[string]any{"typ": "Bearer"}, "", ErrRejected},
-		{"a logout token", "generic", "logout+jwt", nil, "", ErrRejected},
-		{"Cognito's", "cognito", "", map[string]any{"token_use": "id"}, "", nil},
-		{"Cognito's access token", "cognito", "", map[string]any{"token_use": "access"}, "", ErrRejected},
-		{"at_hash of the access token beside it", "generic", "", map[string]any{"at_hash": token.HalfHash("RS256", canaryAccess)}, canaryAccess, nil},
-		{"at_hash of another access token", "generic", "", map[string]any{"at_hash": token.HalfHash("RS256", "x")}, canaryAccess, ErrRejected},
+		{"an ID token", "generic", "", nil, nil},
+		{"without nonce, as after a refresh", "generic", "JWT", map[string]any{"nonce": nil}, nil},
+		{"old, but not expired", "generic", "", map[string]any{"iat": 1_789_990_000}, nil},
+		{"of an accepted client", "generic", "", map[string]any{"aud": "mobile"}, nil},
+		{"of another client", "generic", "", map[string]any{"aud": "other"}, ErrRejected},
+		{"for us and another", "generic", "", map[string]any{"aud": []string{clientID, "other"}, "azp": clientID}, ErrRejected},
+		{"expired", "generic", "", map[string]any{"exp": 1_789_000_000}, ErrRejected},
+		{"an access token by typ", "generic", "at+jwt", nil, ErrRejected},
+		{"an access token by what it has", "generic", "", map[string]any{"nonce": nil, "scope": "openid"}, ErrRejected},
+		{"Keycloak's access token", "generic", "", map[string]any{"typ": "Bearer"}, ErrRejected},
+		{"a logout token", "generic", "logout+jwt", nil, ErrRejected},
+		{"Cognito's", "cognito", "", map[string]any{"token_use": "id"}, nil},
+		{"Cognito's access token", "cognito", "", map[string]any{"token_use": "access"}, ErrRejected},
+		{"with what binds it to its sign-in", "generic", "", map[string]any{"at_hash": token.HalfHash("RS256", canaryAccess)}, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			f := newIDP(t)
@@ -103,21 +101,37 @@ func TestC_021_OnlyAnIDTokenIsAnIDToken(t *testing.T) {
 			}
 			p := f.client(func(c *Config) { c.Profile, c.AcceptedClients = tc.profile, []string{"mobile"} })
 			raw := sign(t, "k1", jose.RS256, rsaKey(), header, merged(f.idClaims(), tc.claims))
-			claims, err := p.VerifyIDToken(background, raw, IDTokenOptions{Access: text(tc.access)})
+			s, err := p.VerifyIDToken(background, presented(t, raw).Read)
 			mustBe(t, err, tc.want)
-			for _, name := range bindings {
-				if _, there := claims[name]; there {
-					t.Errorf("hands on %s", name)
+			if err != nil {
+				return
+			}
+			for _, name := range []string{"nonce", "at_hash", "auth_time"} { // F.3 binds by them
+				if want := merged(f.idClaims(), tc.claims)[name]; s.Claims[name] != want {
+					t.Errorf("%s is %v, want %v", name, s.Claims[name], want)
 				}
+			}
+			if want := s.Claims.Audience()[0]; s.Client != want || s.Algorithm != "RS256" || s.Expiry.Unix() != s.Claims["exp"] {
+				t.Errorf("client %q, algorithm %q, expiry %v", s.Client, s.Algorithm, s.Expiry)
 			}
 		})
 	}
 }
 
+// presented is a JWT as the exchange hands it on.
+func presented(t *testing.T, raw string) Presented {
+	t.Helper()
+	read, err := token.Read(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Presented{Raw: text(raw), Read: read}
+}
+
 func TestKeysThatCannotBeHadMeanCannotTell(t *testing.T) {
 	f := newIDP(t)
 	f.route("/jwks", status(500, ""))
-	_, err := f.client().VerifyAccessToken(background, f.sign(f.accessClaims()))
+	_, err := f.client().VerifyAccessToken(background, presented(t, f.sign(f.accessClaims())))
 	mustBe(t, err, ErrUnavailable)
 }
 

@@ -102,7 +102,7 @@ var errorCodes = []string{
 	"invalid_target", "unsupported_token_type", "access_denied", "server_error", "temporarily_unavailable", "slow_down",
 }
 
-func (p *Provider) failedOAuth(endpoint string, refusal *oauth2.RetrieveError) error {
+func (p *party) failedOAuth(endpoint string, refusal *oauth2.RetrieveError) error {
 	status := http.StatusOK
 	if refusal.Response != nil {
 		status = refusal.Response.StatusCode
@@ -112,7 +112,7 @@ func (p *Provider) failedOAuth(endpoint string, refusal *oauth2.RetrieveError) e
 
 // failedCode says what an error response means. What is wrong with us as a client is the operator's to mend, so sessions
 // outlive it (security.md B3.18).
-func (p *Provider) failedCode(endpoint string, status int, code string) error {
+func (p *party) failedCode(endpoint string, status int, code string) error {
 	reason := statusError(status).Error()
 	if slices.Contains(errorCodes, code) {
 		reason += ", " + code
@@ -123,6 +123,8 @@ func (p *Provider) failedCode(endpoint string, status int, code string) error {
 		return p.fail(ErrNonsense, endpoint, reason)
 	}
 	switch {
+	case endpoint == EndpointIntrospection && code == "unsupported_token_type": // oidc-provider's word for a JWT
+		return p.fail(ErrRejected, endpoint, reason)
 	case code == "invalid_grant":
 		return p.fail(ErrRefused, endpoint, reason)
 	case code == "invalid_client", code == "unauthorized_client", code == "" && status == http.StatusUnauthorized:

@@ -249,7 +249,6 @@ func (m *Manager) End(ctx context.Context, id, reason string) error {
 	if err != nil {
 		return fmt.Errorf("end session: %w", cannotTell(err))
 	}
-	m.unsaved.drop(key)
 	if existed {
 		m.ended(ctx, s, reason)
 	}

@@ -112,7 +112,7 @@ func TestSessionsThatExpireTogetherDoNotRenewTogether(t *testing.T) {
 			times[second] = h.provider.asked() - before
 			time.Sleep(time.Second)
 		}
-		if times[0] > 30 || times[12] != 100 {
+		if times[0] > 30 || times[6] < 25 || times[6] > 75 || times[12] != 100 {
 			t.Errorf("asked by the second: %v", times)
 		}
 	})
@@ -322,7 +322,10 @@ func TestCloseCutsOffWhatTakesTooLong(t *testing.T) {
 		if err := h.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("close: %v", err)
 		}
-		synctest.Wait() // nothing is left running, or synctest would say so at the end
+		synctest.Wait()
+		if failed := h.failures(); len(failed) != 1 || !errors.Is(failed[0], context.Canceled) {
+			t.Errorf("what was under way ended with %v, want that it was cut off", failed)
+		}
 		h.load(ticket)
 	})
 }
@@ -339,6 +342,24 @@ func TestAProviderThatNeverAnswersIsGivenUp(t *testing.T) {
 		}
 		h.load(ticket)
 		h.wantEnded()
+	})
+}
+
+func TestAnAnswerThatComesVeryLateIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		ticket, _ := h.start()
+		time.Sleep(20 * time.Minute)
+		h.provider.answer = func(r session.Renewal) session.Renewal {
+			time.Sleep(time.Minute) // whatever the context says
+			return r
+		}
+		h.fresh(ticket)
+		time.Sleep(time.Second)
+		if got := h.store.Calls(sessiontest.Replace); got != 1 {
+			t.Errorf("%d attempts to write it, want 1", got)
+		}
+		wantAccess(t, h.load(ticket), "access-canary-1")
 	})
 }
 
@@ -360,95 +381,6 @@ func TestASessionEndedDuringItsRefreshStaysEnded(t *testing.T) {
 		h.wantGone(ticket)
 		h.wantEnded("logout " + subject)
 		h.wantAsked(1)
-	})
-}
-
-func TestRenewedTokensSurviveAStoreThatDoesNotTakeThem(t *testing.T) {
-	for name, fault := range map[string]sessiontest.Fault{
-		"fails": sessiontest.FailsBefore, "hangs": sessiontest.Hangs, "writes and loses the answer": sessiontest.LosesAnswer,
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				h := newHouse(t)
-				ticket, _ := h.start()
-				time.Sleep(20 * time.Minute)
-				h.store.Break(fault, sessiontest.Replace)
-				wantAccess(t, h.fresh(ticket), "access-canary-1")
-				time.Sleep(20 * time.Second)
-				s := h.fresh(ticket)
-				wantAccess(t, s, "access-canary-1")
-				if s.Generation != 2 {
-					t.Errorf("generation %d while the store does not take it", s.Generation)
-				}
-				if found, err := h.Find(t.Context(), s.ID); err != nil || found.Generation != 2 || found.Tokens.Access != "" {
-					t.Errorf("found: %v, %v", found, err)
-				}
-				h.wantAsked(1)
-				h.store.Mend()
-				time.Sleep(10 * time.Second)
-				if err := h.Close(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				next := houseOver(t, h.store, h.ring, h.provider) // after a restart, only what the store has
-				wantAccess(t, next.load(ticket), "access-canary-1")
-				if n := len(h.failures()); n != 0 {
-					t.Errorf("told of %d failures", n)
-				}
-			})
-		})
-	}
-}
-
-func TestTokensThatAreNeverTakenAreGivenUpAndTold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
-		ticket, _ := h.start()
-		time.Sleep(20 * time.Minute)
-		h.store.Break(sessiontest.FailsBefore, sessiontest.Replace)
-		wantAccess(t, h.fresh(ticket), "access-canary-1")
-		time.Sleep(2 * time.Minute)
-		if got := h.store.Calls(sessiontest.Replace); got < 20 || got > 60 {
-			t.Errorf("tried %d times in a minute", got)
-		}
-		wantAccess(t, h.load(ticket), "access-canary-0")
-		if failed := h.failures(); len(failed) != 1 || !errors.Is(failed[0], session.ErrUnavailable) {
-			t.Errorf("told of %v", failed)
-		}
-	})
-}
-
-func TestASessionEndedWhileItsTokensAreNotTakenStaysEnded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
-		ticket, s := h.start()
-		time.Sleep(20 * time.Minute)
-		h.store.Break(sessiontest.FailsBefore, sessiontest.Replace)
-		h.fresh(ticket)
-		if err := h.End(t.Context(), s.ID, "logout"); err != nil {
-			t.Fatal(err)
-		}
-		h.wantGone(ticket)
-		h.store.Mend()
-		time.Sleep(time.Minute)
-		h.wantGone(ticket)
-		if n := len(h.failures()); n != 0 {
-			t.Errorf("told of %d failures", n)
-		}
-	})
-}
-
-func TestCloseWaitsUntilTheStoreTakesTheTokens(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
-		ticket, _ := h.start()
-		time.Sleep(20 * time.Minute)
-		h.store.Break(sessiontest.FailsBefore, sessiontest.Replace)
-		h.fresh(ticket)
-		time.AfterFunc(10*time.Second, h.store.Mend)
-		if err := h.Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		wantAccess(t, houseOver(t, h.store, h.ring, h.provider).load(ticket), "access-canary-1")
 	})
 }
 

@@ -89,6 +89,25 @@ func TestALaterIdleEndThanTheLimitIsNotBelieved(t *testing.T) {
 	})
 }
 
+func TestARecordThatTheStoreKeepsTooLongIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		ticket, s := h.start()
+		h.tampered(-1, func(r session.Record) session.Record { r.Idle = time.Now(); return r })
+		h.wantGone(ticket)
+		if _, err := h.Find(t.Context(), s.ID); !errors.Is(err, session.ErrNotFound) {
+			t.Errorf("find: %v, want ErrNotFound", err)
+		}
+		h.store.Rewrite(nil)
+		ahead := houseOver(t, h.store, h.ring, h.provider, func(cfg *session.Config) {
+			cfg.Now = func() time.Time { return time.Now().Add(31 * time.Minute) }
+		})
+		if _, err := ahead.Slide(t.Context(), h.load(ticket)); !errors.Is(err, session.ErrNotFound) {
+			t.Errorf("slide: %v, want ErrNotFound", err)
+		}
+	})
+}
+
 func keyOf(t *testing.T, s *session.Session) (key session.Key) {
 	t.Helper()
 	raw, err := base64.RawURLEncoding.DecodeString(s.ID)

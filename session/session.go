@@ -125,8 +125,11 @@ func (s *Session) with(r Renewal, now time.Time) *Session {
 // else of the old ID token stays: a group that was taken away is gone.
 func (s *Session) identity(now token.Claims) token.Claims {
 	for _, name := range s.FromUserInfo {
-		if _, said := now[name]; !said {
-			now[name] = s.Identity[name]
+		if _, said := now[name]; said {
+			continue
+		}
+		if value, was := s.Identity[name]; was {
+			now[name] = value
 		}
 	}
 	return now

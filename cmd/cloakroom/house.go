@@ -35,14 +35,17 @@ type house struct {
 	store     session.Store
 	sessions  *session.Manager
 	providers []*provider.Provider
-	keys      *token.KeyRing // nil where nothing is minted
+	issuers   []*provider.Issuer // further ones, in the order of the file
+	keys      *token.KeyRing     // nil where nothing is minted
 	exchange  *exchange.Service
 	observe   func(context.Context, exchange.Event) // of every token minted and every refusal
-	services  *exchangehttp.Server
-	records   *bff.Records
-	frontend  bff.Frontend
-	browser   *bff.Server // nil where the public listener is off
-	health    *daemon.Health
+
+	countRequests func(name string) func(endpoint, outcome string) // to a provider or further issuer
+	services      *exchangehttp.Server
+	records       *bff.Records
+	frontend      bff.Frontend
+	browser       *bff.Server // nil where the public listener is off
+	health        *daemon.Health
 }
 
 // assemble builds everything and opens nothing: neither the store nor a provider has to answer yet.
@@ -51,7 +54,7 @@ func assemble(file *config.File, log *slog.Logger) (*house, error) {
 	h.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	h.http = telemetry.NewHTTP(h.registry)
 	for _, room := range []func() error{
-		h.openSecrets, h.openStore, h.meetProviders, h.keepSessions, h.cutKeys, h.drawFrontend, h.writePolicy, h.serveServices, h.faceBrowser,
+		h.openSecrets, h.openStore, h.meetProviders, h.meetIssuers, h.keepSessions, h.cutKeys, h.drawFrontend, h.writePolicy, h.serveServices, h.faceBrowser,
 	} {
 		if err := room(); err != nil {
 			return nil, err

@@ -4,22 +4,25 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"cloakroom/exchange"
 	"cloakroom/provider"
-	"cloakroom/secret"
 	"cloakroom/token"
 )
 
 // meetProviders makes a client of each provider; none has to answer yet.
 func (h *house) meetProviders() error {
 	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "cloakroom_provider_requests_total", Help: "Requests to OpenID providers.",
+		Name: "cloakroom_provider_requests_total", Help: "Requests to OpenID providers and further issuers.",
 	}, []string{"provider", "endpoint", "outcome"})
 	h.registry.MustRegister(requests)
+	h.countRequests = func(name string) func(endpoint, outcome string) {
+		return func(endpoint, outcome string) { requests.WithLabelValues(name, endpoint, outcome).Inc() }
+	}
 	for _, c := range h.file.Providers {
 		p, err := provider.New(provider.Config{
 			Name: c.Name, Issuer: c.Issuer, Profile: c.Profile, ClientID: c.ClientID, ClientSecret: c.ClientSecret, AuthMethod: c.AuthMethod,
@@ -28,7 +31,7 @@ func (h *house) meetProviders() error {
 			AccessTokenValidation: c.AccessTokenValidation, AcceptedAudiences: c.AcceptedAudiences, AcceptedClients: c.AcceptedClients,
 			Endpoints: c.Endpoints, ClockSkew: c.ClockSkew, Timeout: c.Timeout, CAFile: c.CAFile, Proxy: c.Proxy.Reveal(),
 			Egress: h.file.Limits.EgressAllow, Now: time.Now,
-			Observe: func(endpoint, outcome string) { requests.WithLabelValues(c.Name, endpoint, outcome).Inc() },
+			Observe: h.countRequests(c.Name),
 			Warn:    func(message string) { h.log.Warn(message, "provider", c.Name) },
 		})
 		if err != nil {
@@ -39,11 +42,45 @@ func (h *house) meetProviders() error {
 	return nil
 }
 
-// trusted lets the exchange examine the tokens of the providers.
+// meetIssuers makes the further issuers that tokens are accepted of, beside the providers.
+func (h *house) meetIssuers() error {
+	for _, c := range h.file.Issuers {
+		cfg := provider.IssuerConfig{
+			Name: c.Name, Issuer: c.Issuer, JWKSURI: c.JWKSURI, Audiences: c.Audiences, Algorithms: c.Algorithms,
+			Egress: h.file.Limits.EgressAllow, Now: time.Now, Observe: h.countRequests(c.Name),
+		}
+		if c.JWKSFile != "" {
+			content, err := os.ReadFile(c.JWKSFile)
+			if err != nil {
+				return fmt.Errorf("issuer %s: jwks_file: %w", c.Name, err)
+			}
+			if cfg.Keys, err = token.ParseJWKS(content); err != nil {
+				return fmt.Errorf("issuer %s: jwks_file: %w", c.Name, err)
+			}
+		}
+		issuer, err := provider.NewIssuer(cfg)
+		if err != nil {
+			return err
+		}
+		h.issuers = append(h.issuers, issuer)
+	}
+	return nil
+}
+
+// trusted lets the exchange examine the tokens of the providers and of the further issuers.
 func (h *house) trusted() []exchange.TrustedIssuer {
 	var all []exchange.TrustedIssuer
 	for _, p := range h.providers {
-		all = append(all, exchange.TrustedIssuer{Name: p.Name(), Issuer: p.Issuer(), Verifier: examiner{p}})
+		all = append(all, exchange.TrustedIssuer{Name: p.Name(), Issuer: p.Issuer(), Verifier: examiner{p}, Opaque: p.TakesOpaque()})
+	}
+	for i, further := range h.issuers {
+		people := further.Issuer()
+		for _, p := range h.providers {
+			if p.Name() == h.file.Issuers[i].SubjectIssuer {
+				people = p.Issuer()
+			}
+		}
+		all = append(all, exchange.TrustedIssuer{Name: further.Name(), Issuer: further.Issuer(), Verifier: ticketExaminer{further, people}})
 	}
 	return all
 }
@@ -51,33 +88,42 @@ func (h *house) trusted() []exchange.TrustedIssuer {
 // examiner examines a provider's tokens for the exchange.
 type examiner struct{ provider *provider.Provider }
 
-func (e examiner) Verify(ctx context.Context, raw secret.Text, as exchange.TokenType) (exchange.Verified, error) {
-	header, _, err := token.Inspect(raw.Reveal())
-	if err != nil {
-		return exchange.Verified{}, err
-	}
-	v := exchange.Verified{IDP: e.provider.Issuer(), Algorithm: header.Algorithm}
-	switch as {
+func (e examiner) Verify(ctx context.Context, t exchange.Presented) (exchange.Verified, error) {
+	var subject provider.Subject
+	var err error
+	switch t.As {
 	case exchange.AccessToken:
-		subject, err := e.provider.VerifyAccessToken(ctx, raw.Reveal())
-		if err != nil {
-			return v, judged(err)
-		}
-		v.Claims, v.Client, v.Scope, v.Expires = subject.Claims, subject.Client, subject.Scope, subject.Expiry
+		subject, err = e.provider.VerifyAccessToken(ctx, provider.Presented{Raw: t.Raw, Read: t.Read, ID: t.ID})
 	case exchange.IDToken:
-		claims, err := e.provider.VerifyIDToken(ctx, raw.Reveal(), provider.IDTokenOptions{})
-		if err != nil {
-			return v, judged(err)
-		}
-		v.Claims, v.Client = claims, claims.Text("azp")
-		if audience := claims.Audience(); v.Client == "" && len(audience) == 1 {
-			v.Client = audience[0]
-		}
-		v.Expires, _ = claims.Time("exp")
+		subject, err = e.provider.VerifyIDToken(ctx, t.Read)
 	default:
-		return v, fmt.Errorf("%w: %s of a provider", exchange.ErrUnacceptable, as)
+		err = fmt.Errorf("%w: %s of a provider", exchange.ErrUnacceptable, t.As)
 	}
-	return v, nil
+	return verified(subject, e.provider.Issuer()), judged(err)
+}
+
+// ticketExaminer examines a further issuer's tokens for the exchange. They are JWTs and nothing more: what such an issuer
+// calls an access token or an ID token is for others.
+type ticketExaminer struct {
+	issuer *provider.Issuer
+	people string // the issuer of the people they speak of
+}
+
+func (e ticketExaminer) Verify(ctx context.Context, t exchange.Presented) (exchange.Verified, error) {
+	if t.As != exchange.JWT {
+		return exchange.Verified{}, fmt.Errorf("%w: %s of a further issuer", exchange.ErrUnacceptable, t.As)
+	}
+	subject, err := e.issuer.Verify(ctx, t.Read)
+	v := verified(subject, e.people)
+	v.Further = true
+	return v, judged(err)
+}
+
+// verified is a verified token in the exchange's words.
+func verified(s provider.Subject, people string) exchange.Verified {
+	return exchange.Verified{
+		Claims: s.Claims, Client: s.Client, Scope: s.Scope, Expires: s.Expiry, IDP: people, Algorithm: s.Algorithm, UserInfo: s.UserInfo,
+	}
 }
 
 // judged keeps apart what was refused and what could not be examined.

@@ -1,6 +1,7 @@
 // oidc-provider as it comes: its own sign-in and consent pages, opaque access tokens, e-mail only in userinfo. With
-// ACCESS_TOKENS=jwt its access tokens are JWTs for the resource below. Prints one JSON object a line: {"ready"} when it
-// answers, {"issued"} for every token it hands out, so that a test knows what must never turn up elsewhere.
+// ACCESS_TOKENS=jwt its access tokens are JWTs for the resource below; with ACCESS_TOKENS=introspected they are opaque, and
+// it says of each what it is, and takes it back. Prints one JSON object a line: {"ready"} when it answers, {"issued"} for every token it hands
+// out, so that a test knows what must never turn up elsewhere.
 import { Provider } from 'oidc-provider';
 
 const say = (what) => process.stdout.write(JSON.stringify(what) + '\n');
@@ -24,13 +25,17 @@ const provider = new Provider(ISSUER, {
     claims: () => ({ sub: id, email: `${id}@example.com`, email_verified: true, name: 'Alice Example', given_name: 'Alice', family_name: 'Example' }),
   }),
   cookies: { keys: ['only for this test'] },
-  features: ACCESS_TOKENS !== 'jwt' ? {} : {
-    resourceIndicators: {
-      enabled: true,
-      defaultResource: () => resource,
-      useGrantedResource: () => true,
-      getResourceServerInfo: () => ({ scope: 'orders:read orders:write', audience: CLIENT_ID, accessTokenFormat: 'jwt', jwt: { sign: { alg: 'RS256' } } }),
-    },
+  features: {
+    introspection: { enabled: ACCESS_TOKENS === 'introspected' },
+    revocation: { enabled: ACCESS_TOKENS === 'introspected' },
+    ...(ACCESS_TOKENS === 'jwt' && {
+      resourceIndicators: {
+        enabled: true,
+        defaultResource: () => resource,
+        useGrantedResource: () => true,
+        getResourceServerInfo: () => ({ scope: 'orders:read orders:write', audience: CLIENT_ID, accessTokenFormat: 'jwt', jwt: { sign: { alg: 'RS256' } } }),
+      },
+    }),
   },
 });
 

@@ -238,6 +238,9 @@ func TestRate(t *testing.T) {
 	if e := w.lastEvent(); e.Client != "gateway" || e.Reason != "over its rate" {
 		t.Errorf("C-154: %+v", e)
 	}
+	for range 5 { // who hammers is held back no longer for it
+		w.refused(w.token("gateway", w.ask(nil)), 429, "temporarily_unavailable")
+	}
 	w.claims(w.token("batch", url.Values{"grant_type": {"client_credentials"}})) // another client is not held back
 	w.now = w.now.Add(time.Second)
 	w.claims(w.token("gateway", w.ask(nil)))

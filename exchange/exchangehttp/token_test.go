@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"cloakroom/exchange"
 	"cloakroom/token"
@@ -437,7 +438,7 @@ func TestActorToken(t *testing.T) {
 
 func TestMintedActor(t *testing.T) {
 	w := newWorld(t, func(p *exchange.PolicyConfig, _ *exchangehttpConfig) {
-		p.Audiences = append(p.Audiences, exchange.AudienceConfig{Name: "support", Lifetime: p.Audiences[0].Lifetime, Claims: []exchange.ClaimConfig{{Claim: "groups", Value: `["support"]`}}})
+		p.Audiences = append(p.Audiences, exchange.AudienceConfig{Name: "support", Lifetime: time.Minute, Subject: `"employee-" + id.sub`, Claims: []exchange.ClaimConfig{{Claim: "groups", Value: `["support"]`}}})
 	})
 	sam := w.signIn("sam", "support")
 	ask := w.ask(url.Values{
@@ -445,7 +446,7 @@ func TestMintedActor(t *testing.T) {
 		"actor_token": {sam.Reveal()}, "actor_token_type": {string(exchange.AccessToken)},
 	})
 	c := w.claims(w.token("support", ask))
-	if act, _ := c["act"].(map[string]any); act["sub"] != "sam" || act["iss"] != idp || c["sid"] != nil {
+	if act, _ := c["act"].(map[string]any); act["sub"] != "sam" || act["iss"] != idp || c["sid"] != nil || c["exp"] != w.now.Unix()+60 {
 		t.Errorf("%v", c)
 	}
 	delete(w.sessions.of, "sid-sam")
@@ -522,4 +523,50 @@ func TestKeysThatCannotBeHad(t *testing.T) {
 	if log := w.log.String(); !strings.Contains(log, `"level":"WARN"`) || strings.Contains(log, w.access(nil).Reveal()[:40]) {
 		t.Errorf("log: %s", log)
 	}
+}
+
+// A token of ours is an access token, for the audiences its bearer answers to, and nothing else.
+func TestMintedTokenIsOnlyWhatItIs(t *testing.T) {
+	w := newWorld(t, func(p *exchange.PolicyConfig, _ *exchangehttpConfig) {
+		for i := range p.Clients {
+			switch p.Clients[i].ID {
+			case "gateway":
+				p.Clients[i].SubjectAudiences = nil
+			case "orders":
+				p.Clients[i].SubjectTypes = append(p.Clients[i].SubjectTypes, exchange.IDToken)
+			}
+		}
+	})
+	minted := w.signIn("alice", "orders").Reveal()
+	w.refused(w.token("gateway", w.ask(url.Values{"subject_token": {minted}})), 400, "invalid_request")
+	w.refused(w.token("orders", w.ask(url.Values{"subject_token": {minted}, "subject_token_type": {string(exchange.IDToken)}, "audience": nil})), 400, "invalid_request")
+}
+
+func TestIDTokenIsNoActor(t *testing.T) {
+	w := newWorld(t)
+	ticket := w.ticket(token.Claims{"may_act": map[string]any{"iss": idp, "sub": "alice"}}).Reveal()
+	ask := w.ask(url.Values{
+		"subject_token": {ticket}, "subject_token_type": {string(exchange.JWT)}, "audience": nil,
+		"actor_token": {w.id(token.Claims{"groups": []string{"support"}}).Reveal()}, "actor_token_type": {string(exchange.IDToken)},
+	})
+	w.refused(w.token("support", ask), 400, "invalid_request")
+}
+
+func TestActorWithoutANameIsNoActor(t *testing.T) {
+	w := newWorld(t, func(p *exchange.PolicyConfig, _ *exchangehttpConfig) {
+		for i := range p.Clients {
+			if p.Clients[i].ID == "gateway" {
+				p.Clients[i].Actor = exchange.ActorOptional
+			}
+		}
+	})
+	ask := func(actor token.Claims) reply {
+		return w.token("gateway", w.ask(url.Values{
+			"actor_token": {w.signed(idp, changed(w.accessClaims("sam"), actor)).Reveal()}, "actor_token_type": {string(exchange.AccessToken)},
+		}))
+	}
+	if act, _ := w.claims(ask(nil))["act"].(map[string]any); act["sub"] != "sam" {
+		t.Errorf("act %v", act)
+	}
+	w.refused(ask(token.Claims{"sub": nil}), 400, "invalid_request") // C-060
 }

@@ -193,18 +193,18 @@ type providerOf struct {
 	*issuer
 }
 
-func (p providerOf) Verify(ctx context.Context, raw secret.Text, as exchange.TokenType) (exchange.Verified, error) {
-	header, claims, err := token.Verify(ctx, raw.Reveal(), token.Rules{Issuer: p.name, Algorithms: []string{"ES256"}, Skew: time.Minute}, p.issuer, p.w.now)
+func (p providerOf) Verify(ctx context.Context, t exchange.Presented) (exchange.Verified, error) {
+	claims, err := t.Read.Verify(ctx, token.Rules{Issuer: p.name, Algorithms: []string{"ES256"}, Skew: time.Minute}, p.issuer, p.w.now)
 	if err != nil {
 		return exchange.Verified{}, err
 	}
-	v := exchange.Verified{Claims: claims, IDP: p.name, Algorithm: header.Algorithm}
+	v := exchange.Verified{Claims: claims, IDP: p.name, Algorithm: t.Read.Header().Algorithm}
 	v.Expires, _ = claims.Time("exp")
 	use := claims.Text("token_use")
 	switch {
-	case as == exchange.AccessToken && use == "access":
+	case t.As == exchange.AccessToken && use == "access":
 		v.Client = claims.Text("client_id")
-	case as == exchange.IDToken && use == "id":
+	case t.As == exchange.IDToken && use == "id":
 		v.Client = claims.Text("aud")
 	default:
 		return exchange.Verified{}, fmt.Errorf("%w: not of this type", exchange.ErrUnacceptable)
@@ -221,11 +221,11 @@ type deskOf struct {
 	*issuer
 }
 
-func (d deskOf) Verify(ctx context.Context, raw secret.Text, as exchange.TokenType) (exchange.Verified, error) {
-	if as != exchange.JWT {
+func (d deskOf) Verify(ctx context.Context, t exchange.Presented) (exchange.Verified, error) {
+	if t.As != exchange.JWT {
 		return exchange.Verified{}, fmt.Errorf("%w: not of this type", exchange.ErrUnacceptable)
 	}
-	_, claims, err := token.Verify(ctx, raw.Reveal(), token.Rules{Issuer: d.name, Algorithms: []string{"ES256"}, Audiences: []string{"cloakroom"}}, d.issuer, d.w.now)
+	claims, err := t.Read.Verify(ctx, token.Rules{Issuer: d.name, Algorithms: []string{"ES256"}, Audiences: []string{"cloakroom"}}, d.issuer, d.w.now)
 	if err != nil {
 		return exchange.Verified{}, err
 	}

@@ -18,6 +18,8 @@ const (
 	Revoke    Endpoint = "revoke"
 	Logout    Endpoint = "logout" // Cognito's /logout, or the end_session_endpoint
 
+	Introspect Endpoint = "introspect" // Generic only: a Cognito has none
+
 	style Endpoint = "style"
 )
 
@@ -30,6 +32,7 @@ func paths(persona Persona) map[Endpoint]string {
 	}
 	return map[Endpoint]string{
 		Authorize: "/authorize", Token: "/token", UserInfo: "/userinfo", Revoke: "/revoke", Logout: "/end-session",
+		Introspect: "/introspect",
 	}
 }
 
@@ -53,6 +56,7 @@ func (p *Provider) serveDiscovery(w http.ResponseWriter, _ *http.Request) {
 		doc["response_types_supported"] = []string{"code", "token"}
 	} else {
 		doc["response_types_supported"] = []string{"code"}
+		doc["introspection_endpoint"] = p.URL(Introspect)
 		doc["grant_types_supported"] = []string{"authorization_code", "refresh_token"}
 		doc["code_challenge_methods_supported"] = []string{"S256"}
 		doc["authorization_response_iss_parameter_supported"] = !p.cfg.NoIssInResponse

@@ -27,6 +27,7 @@ type Misbehave struct {
 	Sign          Signer                                         // signs in the provider's stead
 	TokenResponse func(body map[string]any)                      // what the token endpoint answers
 	UserInfo      func(body map[string]any)                      // what userinfo answers
+	Introspection func(body map[string]any)                      // what introspection answers
 	Redirect      func(target *url.URL, q url.Values)            // the authorization response, before it is sent
 }
 

@@ -145,8 +145,8 @@ func (p *Provider) bind(origin string) {
 		"/login":                                   Login,
 		"/sign-in.css":                             style,
 	}
-	for _, endpoint := range []Endpoint{Authorize, Token, UserInfo, Revoke, Logout} {
-		p.routes[paths(p.cfg.Persona)[endpoint]] = endpoint
+	for endpoint, path := range paths(p.cfg.Persona) {
+		p.routes[path] = endpoint
 	}
 }
 
@@ -207,6 +207,8 @@ func (p *Provider) Handler() http.Handler {
 		Revoke:    p.serveRevoke,
 		Logout:    p.serveLogout,
 		style:     serveStyle,
+
+		Introspect: p.serveIntrospect,
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		endpoint, known := p.routes[r.URL.Path]

@@ -20,7 +20,16 @@ func TestStoreKeepsTheContract(t *testing.T) {
 func TestWhatExpiredIsSweptAndNothingElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New(time.Now)
-		defer s.Close() // and its goroutine with it: synctest fails the test otherwise
+		defer func() {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			select {
+			case <-s.stopped:
+			default:
+				t.Error("Close did not wait for the sweeper")
+			}
+		}()
 		ctx, now := t.Context(), time.Now()
 		for key, life := range map[session.Key]time.Duration{{1}: 90 * time.Second, {2}: time.Hour} {
 			r := session.Record{Generation: 1, Idle: now.Add(life), Expires: now.Add(life)}

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"cloakroom/secret"
@@ -34,6 +36,10 @@ type Config struct {
 
 const defaultTimeout = 250 * time.Millisecond
 
+// silence keeps the library, which has one logger for the whole process, from writing lines of its own between ours.
+// What it could say comes back as an error, or is tried again.
+var silence = sync.OnceFunc(logging.Disable)
+
 // New makes a Store. It opens no connection: Redis may come later. Close it. The errors do not repeat the URL, which may
 // hold a password.
 func New(cfg Config) (*Store, error) {
@@ -43,6 +49,7 @@ func New(cfg Config) (*Store, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	silence()
 	options, err := cfg.options()
 	if err != nil {
 		return nil, fmt.Errorf("redis store: %w", err)

@@ -114,7 +114,7 @@ func (s *Store) Delete(ctx context.Context, key session.Key) (existed bool, err 
 func (s *Store) Members(ctx context.Context, index session.Index) (keys []session.Key, err error) {
 	err = s.do(ctx, "members", func(ctx context.Context) error {
 		after := "(" + strconv.FormatInt(s.now().UnixMilli(), 10)
-		entries, err := s.client.ZRangeByScore(ctx, s.index(index), &redis.ZRangeBy{Min: after, Max: "+inf"}).Result()
+		entries, err := s.client.ZRangeArgs(ctx, redis.ZRangeArgs{Key: s.index(index), Start: after, Stop: "+inf", ByScore: true}).Result()
 		for _, entry := range entries {
 			if len(entry) == len(session.Key{}) {
 				keys = append(keys, session.Key([]byte(entry)))

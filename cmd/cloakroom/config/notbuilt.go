@@ -33,8 +33,6 @@ var notBuilt = []struct {
 	{"providers.*.pushed_authorization", is("always"), "pushed authorization requests"},
 	{"providers.*.request_object", is("always"), "signed authorization requests"},
 	{"providers.*.dpop", is("always"), "DPoP towards the provider"},
-	{"providers.*.access_token_validation", is("introspection", "userinfo"), "opaque access tokens at the exchange"},
-	{"issuers", filled, "trusting further issuers"},
 	{"routes[*].spa_dev", filled, "a dev server in place of a SPA's folder"},
 	{"routes[*].websocket", is("true"), "WebSockets"},
 	{"exchange.pairwise_key", filled, "pairwise subjects"},

@@ -25,7 +25,6 @@ var asks = map[string][]string{
 	"providers.*.pushed_authorization":  {provider(`pushed_authorization: always`)},
 	"providers.*.request_object":        {provider(`request_object: always`)},
 	"providers.*.dpop":                  {provider(`dpop: always`)},
-	"issuers":                           {with(`issuers: {desk: {issuer: "https://desk.example", audiences: [c]}}`)},
 	"routes[*].spa_dev":                 {route(`path: /, spa_dev: "http://localhost:5173"`)},
 	"routes[*].websocket":               {route(`path: /api, upstream: "http://a", token: none, websocket: true`)},
 	"exchange.pairwise_key":             {with(`exchange: {pairwise_key: "${K2}"}`)},
@@ -41,7 +40,6 @@ var asks = map[string][]string{
 	"telemetry.otlp_endpoint":           {with(`telemetry: {otlp_endpoint: "http://collector:4318"}`)},
 
 	"providers.*.token_endpoint_auth_method": {with(`providers: {main: {issuer: "https://i.example", client_id: app, token_endpoint_auth_method: private_key_jwt}}`)},
-	"providers.*.access_token_validation":    {provider(`access_token_validation: introspection`)},
 	"exchange.audiences.*.encrypt.jwks_file": {audience(`encrypt: {jwks_file: jwks}`)},
 	"exchange.audiences.*.encrypt.jwks_uri":  {audience(`encrypt: {jwks_uri: "https://c/j"}`)},
 	"exchange.audiences.*.sender_constraint": {audience(`sender_constraint: any`)},

@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
+
+	"cloakroom/token"
 )
 
 // Names that stand in URLs (/bff/callback/{provider}), metrics and logs.
@@ -58,6 +61,9 @@ func (v *validator) clientAuthentication(p *Provider, path string) {
 	case "client_secret_basic", "client_secret_post":
 		v.missing(secret, p.ClientSecret.Reveal(), "write \"${CLIENT_SECRET}\" and set that variable, or set token_endpoint_auth_method: none for a public client")
 	case "none":
+		if p.AccessTokenValidation == "introspection" {
+			v.at(child(path, "access_token_validation"), "is introspection, which a client without a secret may not ask for", "give it a client_secret, or take the key out") // RFC 7662 section 2.1
+		}
 		v.warn(method, "is none: anyone with a code and its verifier can redeem it", "make the client confidential at the provider, if it can be")
 	default:
 		v.missing(child(path, "client_key_file"), p.ClientKeyFile, "name the private key's file (PEM)")
@@ -144,6 +150,12 @@ func (v *validator) issuers() {
 	for i := range v.Issuers {
 		issuer := &v.Issuers[i]
 		path := child("issuers", issuer.Name)
+		if !name.MatchString(issuer.Name) {
+			v.at(path, "is not a name that can stand in logs and metrics", "use lower-case letters, digits, - and _")
+		}
+		if slices.Contains(v.providerNames(), issuer.Name) {
+			v.at(path, "is the name of a provider already", "call it something else: both can be a subject_issuer")
+		}
 		v.missing(child(path, "issuer"), issuer.Issuer, "write the issuer exactly as its tokens have it")
 		if len(issuer.Audiences) == 0 && !v.broken(child(path, "audiences")) && !v.broken(path) {
 			v.at(child(path, "audiences"), "are missing", "list those that its tokens may have, such as [cloakroom]")
@@ -154,12 +166,27 @@ func (v *validator) issuers() {
 		if issuer.JWKSURI != "" && issuer.JWKSFile != "" {
 			v.at(child(path, "jwks_file"), "contradicts jwks_uri", "keep one of them")
 		}
+		v.keySet(child(path, "jwks_file"), issuer.JWKSFile)
 		v.egress(child(path, "issuer"), issuer.Issuer)
 		v.egress(child(path, "jwks_uri"), issuer.JWKSURI)
 		if s := issuer.SubjectIssuer; s != "" && s != issuer.Name && !slices.ContainsFunc(v.Providers, func(p Provider) bool { return p.Name == s }) {
 			v.at(child(path, "subject_issuer"), "is no provider of this file", v.oneOf(s, v.providerNames()))
 		}
 		v.issuerTwice(issuer, path)
+	}
+}
+
+// keySet reports a file that is no key set (RFC 7517 section 5), or has no key a signature could be verified with.
+func (v *validator) keySet(path, file string) {
+	if file == "" || v.broken(path) {
+		return
+	}
+	raw, err := os.ReadFile(file) //nolint:gosec // the operator names the file
+	if err == nil {
+		_, err = token.ParseJWKS(raw)
+	}
+	if err != nil {
+		v.at(path, "holds no usable public key", "name a file with a JSON Web Key Set")
 	}
 }
 
