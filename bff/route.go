@@ -38,6 +38,7 @@ type Route struct {
 	Timeout           time.Duration // to the first byte of the response; 0: 30 s
 	MaxBody           int64         // of a request; 0: 10 MiB
 	KeepEncodedPath   bool          // %2F %5C %25 are forwarded as they came, instead of refused
+	WebSocket         bool          // WebSockets are let through
 	TLS               *tls.Config   // towards the upstream; nil: system roots
 }
 
@@ -138,6 +139,9 @@ func (rs *routes) compile(route Route, cfg routeConfig) (*compiledRoute, error) 
 		return c, nil
 	}
 	c.upstream = newUpstream(route, cfg, rs.transports.of(route.TLS, route.Timeout))
+	if route.WebSocket {
+		c.upstream.upgrades = rs.transports.once(route.TLS, route.Timeout)
+	}
 	return c, nil
 }
 
@@ -159,6 +163,9 @@ func (route *Route) check() error {
 	}
 	if route.Token.Kind != TokenNone {
 		return errors.New("an SPA gets no token")
+	}
+	if route.WebSocket {
+		return errors.New("an SPA has no WebSockets")
 	}
 	return nil
 }

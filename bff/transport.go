@@ -23,6 +23,7 @@ type transports struct {
 type transportKey struct {
 	tls     *tls.Config
 	timeout time.Duration
+	once    bool
 }
 
 func newTransports(egress []netip.Prefix) transports {
@@ -37,7 +38,7 @@ func newTransports(egress []netip.Prefix) transports {
 
 // of returns the pool for a route. timeout is to the first byte of a response: it bounds each step on the way there.
 func (ts transports) of(tlsConfig *tls.Config, timeout time.Duration) *http.Transport {
-	key := transportKey{tlsConfig, timeout}
+	key := transportKey{tlsConfig, timeout, false}
 	if pool := ts.pools[key]; pool != nil {
 		return pool
 	}
@@ -56,6 +57,19 @@ func (ts transports) of(tlsConfig *tls.Config, timeout time.Duration) *http.Tran
 	}
 	ts.pools[key] = pool
 	return pool
+}
+
+// once returns what has a connection of its own for each request: for upgrades. A connection on which one was asked for never
+// carries another request, whatever the upstream made of it (RFC 9931).
+func (ts transports) once(tlsConfig *tls.Config, timeout time.Duration) *http.Transport {
+	key := transportKey{tlsConfig, timeout, true}
+	if single := ts.pools[key]; single != nil {
+		return single
+	}
+	single := ts.of(tlsConfig, timeout).Clone()
+	single.DisableKeepAlives = true
+	ts.pools[key] = single
+	return single
 }
 
 func (ts transports) closeIdle() {

@@ -26,6 +26,7 @@ type upstream struct {
 	maxBody   int64
 	cookies   cookieNames
 	transport http.RoundTripper
+	upgrades  http.RoundTripper // nil where WebSockets are not let through
 	fail      failFunc
 	errorLog  *log.Logger
 	passages  sync.Pool // of *passage
@@ -172,17 +173,21 @@ var noURL = &url.URL{}
 
 func (p *passage) rewrite(pr *httputil.ProxyRequest) {
 	u, out := p.upstream, pr.Out
-	path := u.base + p.path[len(u.strip):]
-	if path == "" {
-		path = "/"
-	}
-	// Opaque is sent as it is: the upstream gets, byte for byte, what was decided on.
-	*out.URL = url.URL{Scheme: u.target.Scheme, Host: u.target.Host, Opaque: path, RawQuery: p.r.URL.RawQuery, ForceQuery: p.r.URL.ForceQuery}
+	*out.URL = u.address(p.r, p.path)
 	out.Host = ""
 	out.Header = u.requestHeaders(p.r.Header, p.bearer, &p.fwd)
 	if p.body != nil {
 		out.Body = p.body
 	}
+}
+
+// address is where a request goes. Opaque is sent as it is: the upstream gets, byte for byte, what was decided on.
+func (u *upstream) address(r *http.Request, path string) url.URL {
+	path = u.base + path[len(u.strip):]
+	if path == "" {
+		path = "/"
+	}
+	return url.URL{Scheme: u.target.Scheme, Host: u.target.Host, Opaque: path, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery}
 }
 
 // modify is called with every response of the upstream but 1xx ones. It moves the headers to w itself, so that the proxy

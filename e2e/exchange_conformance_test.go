@@ -11,7 +11,7 @@ import (
 // Every number of reference/exchange.md A.2 that applies, over HTTP against the binary.
 func TestTheExchangeConforms(t *testing.T) {
 	t.Parallel()
-	s := newExchangeStack(t, "memory:", nil, exchangePolicy)
+	s := newExchangeStack(t, "memory:", nil, exchangePolicy, nil)
 	s.alice = s.signIn(t, "alice")
 	s.parsesStrictly(t)
 	s.takesOnlyGoodSubjects(t)

@@ -263,6 +263,21 @@ func (s *exchangeStack) mintsByTheBook(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a rule for sub, and what the request says of itself", func(t *testing.T) {
+		c := s.granted(t, s.exchange(t, "gateway", s.form(url.Values{"audience": {"mail"}, "subject_id_token": {s.alice.id}})))
+		if c["sub"] != "alice@example.com" || c["idp"] != s.pool.Issuer() {
+			t.Errorf("%v", c)
+		}
+		s.refused(t, s.exchange(t, "gateway", s.form(url.Values{"audience": {"mail"}})), 400, "invalid_request") // nothing to call her by
+		s.refused(t, s.exchange(t, "gateway", s.form(url.Values{"audience": {"mail", "invoices"}, "subject_id_token": {s.alice.id}})), 400, "invalid_target")
+		c = s.granted(t, s.exchange(t, "gateway", s.form(url.Values{"audience": {"crm"}, "request_details": {`{"ticket":"T-1"}`}})))
+		if c["ticket"] != "T-1" {
+			t.Errorf("%v", c)
+		}
+		for _, details := range []string{"[]", "x", `{"ticket":"T-1","ticket":"T-2"}`, `{"ticket":"T-1"} x`} {
+			s.refused(t, s.exchange(t, "gateway", s.form(url.Values{"audience": {"crm"}, "request_details": {details}})), 400, "invalid_request")
+		}
+	})
 	for audience, algorithm := range map[string]string{"ledger": "EdDSA", "archive": "RS256", "orders": "ES256"} {
 		t.Run("C-090 signed with the algorithm of the audience "+audience, func(t *testing.T) {
 			a := s.exchange(t, "gateway", s.form(url.Values{"audience": {audience}}))

@@ -16,7 +16,10 @@ import (
 	"maps"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -61,7 +64,8 @@ exchange:
     relay: {}
     long: {lifetime: 20m}
     brief: {lifetime: 10s}
-    crm: {scopes: [], claims: {groups: access.groups, given_name: id.given_name}}
+    crm: {scopes: [], claims: {groups: access.groups, given_name: id.given_name, ticket: request.details.ticket}}
+    mail: {subject: id.email}
     ledger: {algorithm: EdDSA}
     archive: {algorithm: RS256}
     private: {allow: 'id.email == "nobody@example.com"'}
@@ -69,7 +73,7 @@ exchange:
   clients:
     gateway:
       auth: {secret: ["s e:c%ret+é", "the gateway's next"]}
-      audiences: [orders, payments, invoices, relay, long, brief, crm, ledger, archive, private]
+      audiences: [orders, payments, invoices, relay, long, brief, crm, mail, ledger, archive, private]
       subject_types: [access_token, id_token, session]
     orders: {auth: {secret: orders-secret}, audiences: [payments], subject_types: [access_token, jwt], actor: implicit}
     payments: {auth: {secret: payments-secret}, audiences: [ledger], subject_audiences: [payments, relay]}
@@ -87,6 +91,7 @@ type exchangeStack struct {
 	*cloakroom
 	pool, second *idptest.Provider
 	api          *api
+	echo         *httptest.Server // an API that answers with the token it was sent
 	http         *http.Client
 	rsa          *rsa.PrivateKey
 	ec           *ecdsa.PrivateKey
@@ -104,17 +109,19 @@ type person struct {
 	minted                string // for orders
 }
 
-// newExchangeStack starts one. settings come after the pool's client_secret in the configuration; %[1]s is the API.
-func newExchangeStack(t *testing.T, store string, users []idptest.User, settings string) *exchangeStack {
+// newExchangeStack starts one. settings end its configuration; edit changes the whole of it, nil does not.
+func newExchangeStack(t *testing.T, store string, users []idptest.User, settings string, edit func(string) string) *exchangeStack {
 	t.Helper()
 	s := &exchangeStack{cloakroom: newCloakroom(t), api: startAPI(t), seen: map[string]bool{}}
+	s.echo = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		_, _ = io.WriteString(w, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
+	}))
+	t.Cleanup(s.echo.Close)
 	s.rsa, s.ec = newRSAKey(t), newECKey(t)
 	writeRSAKey(t, s.cloakroom)
 	apps := []idptest.Client{{ID: clientID, Secret: clientSecret}, {ID: otherApp, Secret: "other-secret"}}
-	s.pool = idptest.New(idptest.Config{Clients: apps, Users: users, Misbehave: idptest.Misbehave{KeySet: func(doc map[string]any) {
-		keys, _ := doc["keys"].([]jose.JSONWebKey)
-		doc["keys"] = append(slices.Clone(keys), jose.JSONWebKey{Key: s.rsa.Public(), KeyID: "forge-rsa", Use: "sig"}, jose.JSONWebKey{Key: s.ec.Public(), KeyID: "forge-ec", Use: "sig"})
-	}}})
+	s.pool = idptest.New(idptest.Config{Clients: apps, Users: users, Misbehave: idptest.Misbehave{KeySet: s.publishForged}})
 	s.second = idptest.New(idptest.Config{Persona: idptest.Generic, Clients: apps})
 	transport := s.client.Transport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 64
@@ -130,10 +137,49 @@ func newExchangeStack(t *testing.T, store string, users []idptest.User, settings
 routes:
   - {path: /api/orders, upstream: "%s", audience: orders}
   - {path: /api/raw, upstream: "%s", token: access}
+  - {path: /api/echo, upstream: "%s", audience: orders}
   - {path: /, spa: %s}
-`, s.second.Start(t), clientID, s.api.URL, s.api.URL, spa(t))+settings)
+`, s.second.Start(t), clientID, s.api.URL, s.api.URL, s.echo.URL, spa(t))+settings)
+	if edit != nil {
+		s.write(t, "cloakroom.yaml", edit(s.written(t)))
+	}
 	s.serve(t)
 	return s
+}
+
+// publishForged adds the test's own keys to the pool's.
+func (s *exchangeStack) publishForged(doc map[string]any) {
+	keys, _ := doc["keys"].([]jose.JSONWebKey)
+	doc["keys"] = append(slices.Clone(keys), jose.JSONWebKey{Key: s.rsa.Public(), KeyID: "forge-rsa", Use: "sig"}, jose.JSONWebKey{Key: s.ec.Public(), KeyID: "forge-ec", Use: "sig"})
+}
+
+// written is the configuration as it stands.
+func (s *exchangeStack) written(t *testing.T) string {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(s.dir, "cloakroom.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
+
+// replica is a second process of the same house: the same URLs, secrets and store behind other ports.
+func (s *exchangeStack) replica(t *testing.T) *cloakroom {
+	t.Helper()
+	r := *s.cloakroom
+	r.public, r.intern, r.admin = freePort(t), freePort(t), freePort(t)
+	r.config = filepath.Join(s.dir, "replica.yaml")
+	s.write(t, "replica.yaml", s.elsewhere(s.written(t), &r))
+	r.serve(t)
+	return &r
+}
+
+// elsewhere is a configuration with the ports of a replica.
+func (s *exchangeStack) elsewhere(configuration string, r *cloakroom) string {
+	for from, to := range map[int]int{s.public: r.public, s.intern: r.intern} {
+		configuration = strings.ReplaceAll(configuration, fmt.Sprintf("listen: 127.0.0.1:%d\n", from), fmt.Sprintf("listen: 127.0.0.1:%d\n", to))
+	}
+	return strings.ReplaceAll(configuration, fmt.Sprintf(`{listen: "127.0.0.1:%d"}`, s.admin), fmt.Sprintf(`{listen: "127.0.0.1:%d"}`, r.admin))
 }
 
 // signIn goes through the pool's own pages as a browser does, and then lets the API see both kinds of token.
@@ -229,13 +275,18 @@ func (s *exchangeStack) do(t *testing.T, request *http.Request) answer {
 		return answer{}
 	}
 	defer got.Body.Close()
-	raw, err := io.ReadAll(got.Body)
+	a, err := read(got)
 	if err != nil {
 		t.Error(err)
 	}
+	return a
+}
+
+func read(got *http.Response) (answer, error) {
+	raw, err := io.ReadAll(got.Body)
 	a := answer{status: got.StatusCode, header: got.Header, raw: string(raw)}
 	_ = json.Unmarshal(raw, &a.body) // what must be JSON is looked at later
-	return a
+	return a, err
 }
 
 // exchange sends a form to the token endpoint.

@@ -15,6 +15,7 @@ type RouteRequest struct {
 	PerRequest   bool        // policy decides about this very request, and nothing is cached
 	Method, Path string      // of it; only looked at with PerRequest
 	Evidence     Evidence    // of the signed-in person; not looked at with AsService
+	Anew         bool        // a token minted before will not do: its audience refused it
 }
 
 // MintForRoute mints, or returns a token minted before for the same session and request. The error is an *Error:
@@ -22,7 +23,7 @@ type RouteRequest struct {
 func (s *Service) MintForRoute(ctx context.Context, r RouteRequest) (Minted, error) {
 	now := s.cfg.Now()
 	key, cachable := s.cacheKey(&r)
-	if cachable {
+	if cachable && !r.Anew {
 		if m, ok := s.cache.get(key, now); ok {
 			return m, nil
 		}

@@ -55,6 +55,21 @@ type Config struct {
 	// has nothing but its ID. RefreshFailed is told of each renewal that came to nothing. Both may be nil.
 	Ended         func(ctx context.Context, s *Session, reason string)
 	RefreshFailed func(ctx context.Context, s *Session, err error)
+
+	// RefreshTimeout is how long the provider may take to answer. 0: 30 s.
+	RefreshTimeout time.Duration
+	// RefreshEvery renews the tokens of a session in use at least this often, however long they live, so that changed
+	// groups and disabled users are seen. 0: only before they expire.
+	RefreshEvery time.Duration
+	// MaxPerUser is how many sessions a person may have; the oldest end. 0: any number.
+	MaxPerUser int
+	// RevokeOnEnd keeps each refresh token in an envelope that opens with the server's secret alone as well, for Revoke to
+	// be called with when a session is ended without its cookie. Revoke runs in the background and must be set then.
+	RevokeOnEnd bool
+	Revoke      func(ctx context.Context, provider string, refresh secret.Text)
+	// Cached is told how each Load and Find came by its answer: hit (from memory), miss (from the store) or bypass (from
+	// the store, because memory cannot be trusted now). It may be nil.
+	Cached func(result string)
 }
 
 // NewManager makes a Manager. Close it.

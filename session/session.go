@@ -62,6 +62,10 @@ type Login struct {
 	FromUserInfo     []string // names of what userinfo added to Identity
 	UserAgent        string
 	Address          string
+
+	// Begun is when the sign-in began, which is when the browser was sent to the provider. It does not become a session
+	// if whoever it is was signed out everywhere since. The zero time is before every other.
+	Begun time.Time
 }
 
 // Renewal is what a provider answered to a refresh token. What it leaves empty stays as it was: refresh token, ID token,
@@ -77,6 +81,11 @@ var (
 	ErrNotFound = errors.New("session: not found")
 	// ErrUnavailable: there is no telling now. It never costs anyone a cookie.
 	ErrUnavailable = errors.New("session: cannot tell")
+	// ErrEnded: the sign-in began before whoever it is was signed out everywhere. It is to begin anew.
+	ErrEnded = errors.New("session: signed out while signing in")
+	// ErrUncertain: the provider may have renewed the tokens, but its answer did not arrive whole. A RefreshFunc wraps
+	// it; the same refresh token is tried once more then. A context that ended is that as well.
+	ErrUncertain = errors.New("session: refresh may have happened")
 	// ErrRefused: the provider refused the refresh token for good (invalid_grant). A RefreshFunc wraps it; it ends the
 	// session.
 	ErrRefused = errors.New("session: refresh token refused")

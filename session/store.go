@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Store keeps the records of sessions, their indexes, and one-time markers. It opens nothing: what it keeps is sealed or
+// Store keeps the records of sessions, their indexes, leases and one-time markers, and carries messages between replicas. It opens nothing: what it keeps is sealed or
 // hashed. Package sessiontest holds this contract as tests.
 //
 // Any error but the ones named at a method means that there is no telling: the operation may or may not have happened.
@@ -14,7 +14,7 @@ import (
 // end when their context does. Nobody changes the bytes of a Record once it was handed over, in either direction.
 //
 // Every entry ends by itself: a record at the earlier of Idle and Expires, an index not before the last record entered
-// there could, a marker at its ttl.
+// there could, a marker, a lease and a burial at their ttl.
 type Store interface {
 	// Create keeps a new record, after it was entered in the indexes: one without the other must be an index entry.
 	// ErrConflict when the key is taken.
@@ -40,6 +40,29 @@ type Store interface {
 	// Claim marks name as used, for ttl. It is mine when nobody has marked it, or when the mark bears the same attempt:
 	// that was me, and the answer got lost.
 	Claim(ctx context.Context, name string, attempt []byte, ttl time.Duration) (mine bool, err error)
+
+	// Acquire makes holder the one holder of the lease of key, for ttl, unless another one is. The holder of a lease may
+	// acquire it again, which renews it. It tells whether holder has it now.
+	Acquire(ctx context.Context, key Key, holder []byte, ttl time.Duration) (mine bool, err error)
+
+	// Release ends the lease of key if it is that holder's, and does nothing otherwise.
+	Release(ctx context.Context, key Key, holder []byte) error
+
+	// Bury notes that what is entered in the index was ended at that time; it is remembered for ttl. Of two times, the
+	// later one stays, and so does the longer memory.
+	Bury(ctx context.Context, index Index, at time.Time, ttl time.Duration) error
+
+	// Buried tells when any of the indexes was last buried; the zero time where none was. Times have milliseconds.
+	Buried(ctx context.Context, indexes []Index) (at time.Time, err error)
+
+	// Publish tells every subscriber, on every replica, this one among them. It goes the way of every other method: what
+	// it takes to be heard proves that they work.
+	Publish(ctx context.Context, message []byte) error
+
+	// Subscribe calls heard with each message, in order, from when it has called joined. It returns an error when the
+	// subscription is lost, or could not be made, and when ctx ends. It never joins a second time by itself: what was
+	// published in between would be lost without a trace.
+	Subscribe(ctx context.Context, joined func(), heard func(message []byte)) error
 
 	// Ping asks whether the store answers.
 	Ping(ctx context.Context) error

@@ -24,9 +24,9 @@ func (h *house) operators() http.Handler {
 // serveServices makes the services' side. It is there also where its listener is not opened: the public one may publish
 // its keys.
 func (h *house) serveServices() (err error) {
-	var clients []exchangehttp.Client
+	var clients []exchangehttp.Caller
 	for _, c := range h.file.Exchange.Clients {
-		clients = append(clients, exchangehttp.Client{ID: c.Name, Secrets: c.Auth.Secrets})
+		clients = append(clients, exchangehttp.Caller{ID: c.Name, Secrets: c.Auth.Secrets})
 	}
 	url := h.file.Internal.URL
 	if url == "" {

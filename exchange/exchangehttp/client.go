@@ -1,133 +1,195 @@
 package exchangehttp
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/base64"
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
+	"time"
 
-	"cloakroom/exchange"
+	"golang.org/x/sync/singleflight"
+
 	"cloakroom/secret"
+	"cloakroom/token"
 )
 
-// Client is a service that may call, and how it proves who it is.
+// ClientConfig is who a service is at the exchange.
+type ClientConfig struct {
+	Endpoint  string      // of tokens: https://cloakroom:8081/oauth2/token
+	PlainHTTP bool        // http is accepted for a host beyond this machine: what is in between encrypts
+	ID        string      // the service's name under exchange.clients
+	Secret    secret.Text // what it authenticates with; secret.Text(os.Getenv(…))
+
+	// HTTP sends; nil is a client with the environment's proxy and the system's roots. Redirects are never followed.
+	HTTP    *http.Client
+	Timeout time.Duration // of a whole call; 0: 5 s
+	Cached  int           // at most so many tokens are kept; 0: 4096
+}
+
+// Client exchanges tokens for a service: it asks Cloakroom's token endpoint, and keeps the answers for as long as they are
+// good. Answers are kept under everything that was asked, so that a token reaches nobody but who asked for just that; the same
+// request at the same time is sent once. One Client serves the whole process, concurrently.
 type Client struct {
-	ID      string
-	Secrets []secret.Text // any of them; several while one is being changed
+	cfg     ClientConfig
+	http    *http.Client
+	cache   *tokenCache
+	flights singleflight.Group
 }
 
-// clients authenticates.
-type clients struct {
-	digests map[string][][sha256.Size]byte
-	decoys  [][sha256.Size]byte // for a client that does not exist
-}
-
-// newClients gives every client the same number of secrets to compare with, so that neither that number nor whether
-// there is such a client shows in the time an answer takes.
-func newClients(of []Client) (*clients, error) {
-	most := 1
-	for _, c := range of {
-		most = max(most, len(c.Secrets))
+// NewClient checks the configuration. It asks nothing of the network.
+func NewClient(cfg ClientConfig) (*Client, error) {
+	endpoint, err := url.Parse(cfg.Endpoint)
+	switch {
+	case err != nil || endpoint.Host == "" || endpoint.User != nil || endpoint.RawQuery != "" || strings.Contains(cfg.Endpoint, "#"):
+		return nil, errors.New("exchange client: the endpoint is not an absolute URL without user, query and fragment")
+	case endpoint.Scheme != "https" && endpoint.Scheme != "http":
+		return nil, errors.New("exchange client: the endpoint is neither https nor http")
+	case endpoint.Scheme == "http" && !cfg.PlainHTTP && !isLoopback(endpoint.Hostname()):
+		return nil, errors.New("exchange client: tokens would go over plain http: use https, or set PlainHTTP")
+	case cfg.ID == "" || cfg.Secret == "":
+		return nil, errors.New("exchange client: no id, or no secret")
 	}
-	known := &clients{digests: map[string][][sha256.Size]byte{}, decoys: padded(nil, most)}
-	for _, c := range of {
-		if _, twice := known.digests[c.ID]; twice || c.ID == "" || c.ID == exchange.RouteClient {
-			return nil, fmt.Errorf("client %q: empty, taken, or reserved", c.ID)
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = 5 * time.Second
+	}
+	if cfg.Cached <= 0 {
+		cfg.Cached = 4096
+	}
+	c := &Client{cfg: cfg, http: &http.Client{}, cache: newTokenCache(cfg.Cached)}
+	if cfg.HTTP != nil {
+		*c.http = *cfg.HTTP
+	}
+	// Followed, a redirect would take credentials and tokens to whoever it names.
+	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	c.http.Jar = nil
+	return c, nil
+}
+
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}
+
+// Exchange returns a token for what is asked, from the cache while that is good. The error is an *Error where the exchange
+// answered without a token.
+func (c *Client) Exchange(ctx context.Context, r Request) (Token, error) {
+	form, err := r.form()
+	if err != nil {
+		return Token{}, fmt.Errorf("exchange: %w", err)
+	}
+	t, err := c.answer(ctx, keyOf(c.cfg.ID, form), form)
+	var refused *Error
+	if err != nil && !errors.As(err, &refused) {
+		return Token{}, fmt.Errorf("exchange: %w", err)
+	}
+	return t, err
+}
+
+// forget drops the token that a request was answered with, since its audience does not take it.
+func (c *Client) forget(r Request, t Token) {
+	if form, err := r.form(); err == nil {
+		c.cache.forget(keyOf(c.cfg.ID, form), t)
+	}
+}
+
+// answer finds the answer, or asks for it. Who waits for the same answer shares one call, which ends with none of them:
+// whoever gives up must not take the others with it.
+func (c *Client) answer(ctx context.Context, key requestKey, form url.Values) (Token, error) {
+	if a, ok := c.cache.find(key, wallClock()); ok {
+		return a.result()
+	}
+	flight := c.flights.DoChan(string(key[:]), func() (any, error) {
+		if a, ok := c.cache.find(key, wallClock()); ok { // of a flight that landed just now
+			return a.result()
 		}
-		var digests [][sha256.Size]byte
-		for _, s := range c.Secrets {
-			if s == "" {
-				return nil, fmt.Errorf("client %q: an empty secret", c.ID)
-			}
-			digests = append(digests, sha256.Sum256([]byte(s.Reveal())))
-		}
-		known.digests[c.ID] = padded(digests, most)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.Timeout)
+		defer cancel()
+		return c.ask(ctx, key, form)
+	})
+	select {
+	case <-ctx.Done():
+		return Token{}, context.Cause(ctx)
+	case landed := <-flight:
+		t, _ := landed.Val.(Token)
+		return t, landed.Err
 	}
-	return known, nil
 }
 
-func padded(digests [][sha256.Size]byte, n int) [][sha256.Size]byte {
-	for len(digests) < n {
-		var nobodys [sha256.Size]byte
-		_, _ = rand.Read(nobodys[:]) // a digest that no secret is known to have
-		digests = append(digests, nobodys)
+// result is an answer as it was given.
+func (a cached) result() (Token, error) {
+	if a.refused != nil {
+		refused := *a.refused
+		return Token{}, &refused
 	}
-	return digests
+	return a.token, nil
 }
 
-// check compares a secret with all of the client's, in time that depends on neither.
-func (c *clients) check(id, given string) bool {
-	digests, known := c.digests[id]
-	if !known {
-		digests = c.decoys
+// ask sends the request and keeps the answer.
+func (c *Client) ask(ctx context.Context, key requestKey, form url.Values) (Token, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.cfg.Endpoint, strings.NewReader(form.Encode()))
+	if err != nil {
+		return Token{}, err
 	}
-	is, found := sha256.Sum256([]byte(given)), 0
-	for i := range digests {
-		found |= subtle.ConstantTimeCompare(is[:], digests[i][:])
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Accept", "application/json")
+	req.SetBasicAuth(url.QueryEscape(c.cfg.ID), url.QueryEscape(c.cfg.Secret.Reveal())) // RFC 6749 section 2.3.1
+	sent := wallClock()
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return Token{}, err
 	}
-	return found == 1 && known
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	switch {
+	case err != nil:
+		return Token{}, fmt.Errorf("read the answer: %w", err)
+	case len(body) > maxBody:
+		return Token{}, errors.New("the answer is too large")
+	}
+	if resp.StatusCode != http.StatusOK {
+		refused := errorOf(resp.StatusCode, resp.Header, body, wallClock())
+		c.cache.keep(key, Token{}, refused, sent, wallClock())
+		return cached{refused: refused}.result()
+	}
+	t, err := tokenOf(body, form, sent)
+	if err == nil {
+		c.cache.keep(key, t, nil, sent, wallClock())
+	}
+	return t, err
 }
 
-// authenticate finds out who asks (RFC 6749 section 2.3). Exactly one method may be used: a request with two could mean
-// one client to us and another to who reads it after us.
-func (c *clients) authenticate(r *http.Request, f form) (string, *exchange.Error) {
-	headers := r.Header.Values("Authorization")
-	inBody, asserted := f.text("client_secret") != "", f.text("client_assertion") != "" || f.text("client_assertion_type") != ""
-	methods := len(headers)
-	for _, used := range []bool{inBody, asserted} {
-		if used {
-			methods++
-		}
+// maxLife bounds what is believed of `expires_in`.
+const maxLife = 365 * 24 * time.Hour
+
+// tokenOf reads an answer with a token (RFC 8693 section 2.2.1).
+func tokenOf(body []byte, form url.Values, sent time.Time) (Token, error) {
+	var g granted
+	if err := json.Unmarshal(body, &g); err != nil {
+		return Token{}, errors.New("the answer is not the JSON it must be")
 	}
 	switch {
-	case methods == 0:
-		return "", unauthenticated("no credentials")
-	case methods > 1:
-		return "", bad("use one method of client authentication")
-	case asserted:
-		return "", unauthenticated("a client assertion, and no client here has keys")
+	case g.Token == "" || len(g.Token) > token.MaxSize:
+		return Token{}, errors.New("an answer without a token, or with one that is too long")
+	case !strings.EqualFold(g.Type, "Bearer"):
+		return Token{}, errors.New("token_type is not Bearer: the token cannot be used by who bears it")
+	case g.Issued == "":
+		return Token{}, errors.New("an answer without issued_token_type")
 	}
-	id, given := f.text("client_id"), f.text("client_secret")
-	if len(headers) == 1 {
-		var ok bool
-		if id, given, ok = basic(headers[0]); !ok {
-			return "", unauthenticated("the Authorization header is not Basic credentials")
-		}
-		if named := f.text("client_id"); named != "" && named != id {
-			return "", bad("client_id is not the client that authenticates")
-		}
+	t := Token{Value: secret.Text(g.Token), Type: g.Issued, Scope: token.ParseScope(g.Scope)}
+	if g.Scope == "" { // it is what was asked for (RFC 8693 section 2.2.1)
+		t.Scope = token.ParseScope(form.Get("scope"))
 	}
-	if !c.check(id, given) {
-		return "", unauthenticated("unknown client, or wrong secret")
+	if g.ExpiresIn > 0 {
+		t.Expires = sent.Add(time.Duration(min(g.ExpiresIn, int64(maxLife/time.Second))) * time.Second)
 	}
-	return id, nil
+	return t, nil
 }
 
-// basic reads credentials, both halves form-encoded before they were joined (RFC 6749 section 2.3.1).
-func basic(header string) (id, given string, ok bool) {
-	scheme, encoded, ok := strings.Cut(header, " ")
-	if !ok || !strings.EqualFold(scheme, "Basic") {
-		return "", "", false
-	}
-	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(encoded))
-	if err != nil {
-		return "", "", false
-	}
-	id, given, ok = strings.Cut(string(raw), ":")
-	if !ok {
-		return "", "", false
-	}
-	var errID, errSecret error
-	id, errID = url.QueryUnescape(id)
-	given, errSecret = url.QueryUnescape(given)
-	return id, given, errID == nil && errSecret == nil && id != "" && given != ""
-}
+// wallClock is the time without the monotonic clock, which stands still while a machine sleeps; tokens expire all the same.
+func wallClock() time.Time { return time.Now().Round(0) }
 
-func unauthenticated(reason string) *exchange.Error {
-	return &exchange.Error{Code: exchange.InvalidClient, Description: "client authentication failed", Err: errors.New("client: " + reason)}
-}

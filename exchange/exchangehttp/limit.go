@@ -12,7 +12,7 @@ type limits struct {
 	now     func() time.Time
 }
 
-func newLimits(perSecond int, of []Client, now func() time.Time) *limits {
+func newLimits(perSecond int, of []Caller, now func() time.Time) *limits {
 	l := &limits{now: now}
 	if perSecond <= 0 {
 		return l

@@ -32,8 +32,11 @@ type metadata struct {
 	ResponseTypes      []string         `json:"response_types_supported"` // mandatory, and there is no authorization endpoint
 	Grants             []exchange.Grant `json:"grant_types_supported"`
 	TokenAuth          []string         `json:"token_endpoint_auth_methods_supported"`
+	TokenAlgs          []string         `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
 	IntrospectionAuth  []string         `json:"introspection_endpoint_auth_methods_supported"`
+	IntrospectionAlgs  []string         `json:"introspection_endpoint_auth_signing_alg_values_supported,omitempty"`
 	RevocationAuth     []string         `json:"revocation_endpoint_auth_methods_supported,omitempty"`
+	RevocationAlgs     []string         `json:"revocation_endpoint_auth_signing_alg_values_supported,omitempty"`
 	AccessTokenSigning []string         `json:"access_token_signing_alg_values_supported"`
 }
 
@@ -45,16 +48,22 @@ type document struct {
 	maxAge time.Duration
 }
 
+// tokenEndpoint is where the token endpoint of a server at url is.
+func tokenEndpoint(url string) string { return strings.TrimSuffix(url, "/") + "/oauth2/token" }
+
 func (s *Server) describe() (document, error) {
 	base := strings.TrimSuffix(s.cfg.URL, "/")
-	methods := []string{"client_secret_basic", "client_secret_post"}
+	methods, algs := []string{"client_secret_basic", "client_secret_post"}, []string(nil)
+	if s.cfg.Markers != nil {
+		methods, algs = append(methods, "private_key_jwt"), assertionAlgorithms
+	}
 	m := metadata{
-		Issuer: s.cfg.Service.Policy().Issuer(), Token: base + "/oauth2/token", JWKS: base + jwksPath, Introspection: base + "/oauth2/introspect",
-		ResponseTypes: []string{}, Grants: s.cfg.Service.Policy().Grants(), TokenAuth: methods, IntrospectionAuth: methods,
-		AccessTokenSigning: s.cfg.Keys.Algorithms(),
+		Issuer: s.cfg.Service.Policy().Issuer(), Token: tokenEndpoint(s.cfg.URL), JWKS: base + jwksPath, Introspection: base + "/oauth2/introspect",
+		ResponseTypes: []string{}, Grants: s.cfg.Service.Policy().Grants(), TokenAuth: methods, TokenAlgs: algs,
+		IntrospectionAuth: methods, IntrospectionAlgs: algs, AccessTokenSigning: s.cfg.Keys.Algorithms(),
 	}
 	if s.cfg.Service.CanRevoke() {
-		m.Revocation, m.RevocationAuth = base+"/oauth2/revoke", methods
+		m.Revocation, m.RevocationAuth, m.RevocationAlgs = base+"/oauth2/revoke", methods, algs
 	}
 	body, err := json.Marshal(m)
 	if err != nil {

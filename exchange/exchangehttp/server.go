@@ -22,8 +22,9 @@ import (
 type Config struct {
 	Service *exchange.Service
 	Keys    *token.KeyRing
-	Clients []Client
-	URL     string // where services reach this listener: the endpoints in the metadata stand below it
+	Clients []Caller
+	Markers Markers // remember client assertions; nil: none is taken, so no client may have keys
+	URL     string  // where services reach this listener: the endpoints in the metadata stand below it
 	// TokensPerSecond is how often a client may ask at the token endpoint; 0: as often as it likes.
 	TokensPerSecond int
 	// Observe is told of clients that failed to authenticate or asked too often; the service itself tells of the rest.
@@ -36,7 +37,7 @@ type Config struct {
 // Server answers services. It is safe for concurrent use; a new configuration makes a new one.
 type Server struct {
 	cfg      Config
-	clients  *clients
+	clients  *callers
 	limits   *limits
 	metadata document
 	paths    []string // of the metadata
@@ -57,8 +58,11 @@ func New(cfg Config) (*Server, error) {
 	if err != nil || base.Scheme == "" || base.Host == "" {
 		return nil, fmt.Errorf("exchangehttp: %q is no URL services could reach", cfg.URL)
 	}
-	known, err := newClients(cfg.Clients)
+	known, err := newCallers(cfg.Clients)
 	if err != nil {
+		return nil, fmt.Errorf("exchangehttp: %w", err)
+	}
+	if known.assertions, err = newAssertions(cfg); err != nil {
 		return nil, fmt.Errorf("exchangehttp: %w", err)
 	}
 	s := &Server{cfg: cfg, clients: known, limits: newLimits(cfg.TokensPerSecond, cfg.Clients, cfg.Now)}

@@ -66,7 +66,7 @@ func newWorld(t testing.TB, change ...func(*exchange.PolicyConfig, *exchangehttp
 	policy := examplePolicy()
 	cfg := exchangehttp.Config{
 		Keys: w.keys, URL: us, Now: clock, Log: slog.New(slog.NewJSONHandler(w.log, nil)), Observe: w.observe,
-		Clients: []exchangehttp.Client{
+		Clients: []exchangehttp.Caller{
 			{ID: "orders", Secrets: []secret.Text{"orders-secret"}}, {ID: "gateway", Secrets: []secret.Text{secretA, "gateway-next"}},
 			{ID: "support", Secrets: []secret.Text{"support-secret"}}, {ID: "batch", Secrets: []secret.Text{"batch-secret"}}, {ID: "keyed"},
 		},

@@ -17,6 +17,10 @@ type Listener struct {
 	Address string
 	TLS     *Certificate // nil: plain HTTP
 	Handler http.Handler
+
+	// Closing is called once the listener takes no more connections, for the Handler to end requests that would never end
+	// by themselves. nil: there are none.
+	Closing func()
 }
 
 // Options is what a daemon runs.
@@ -128,6 +132,9 @@ func newServer(l Listener, log *slog.Logger) *http.Server {
 	}
 	if l.TLS != nil {
 		s.TLSConfig = l.TLS.Config()
+	}
+	if l.Closing != nil {
+		s.RegisterOnShutdown(l.Closing)
 	}
 	return s
 }

@@ -20,6 +20,9 @@ type Store struct {
 	records map[session.Key]session.Record
 	indexes map[session.Index]map[session.Key]time.Time // until when each entry may matter
 	marks   map[string]mark
+	leases  map[session.Key]lease
+	burials map[session.Index]burial
+	hearers map[*hearer]struct{}
 
 	stop    context.CancelFunc
 	stopped chan struct{}
@@ -30,6 +33,13 @@ type mark struct {
 	until   time.Time
 }
 
+type lease struct {
+	holder []byte
+	until  time.Time
+}
+
+type burial struct{ at, until time.Time }
+
 // sweepEvery is how often expired entries are taken out. They are not answered before that either.
 const sweepEvery = time.Minute
 
@@ -39,6 +49,7 @@ func New(now func() time.Time) *Store {
 	s := &Store{
 		now:     now,
 		records: map[session.Key]session.Record{}, indexes: map[session.Index]map[session.Key]time.Time{}, marks: map[string]mark{},
+		leases: map[session.Key]lease{}, burials: map[session.Index]burial{}, hearers: map[*hearer]struct{}{},
 		stop: stop, stopped: make(chan struct{}),
 	}
 	go s.sweepUntil(ctx)
@@ -153,6 +164,60 @@ func (s *Store) Claim(ctx context.Context, name string, attempt []byte, ttl time
 	return true, nil
 }
 
+// Acquire implements session.Store.
+func (s *Store) Acquire(ctx context.Context, key session.Key, holder []byte, ttl time.Duration) (mine bool, err error) {
+	defer s.lock()()
+	if err := alive(ctx); err != nil {
+		return false, err
+	}
+	if l, ok := s.leases[key]; ok && s.now().Before(l.until) && !bytes.Equal(l.holder, holder) {
+		return false, nil
+	}
+	s.leases[key] = lease{bytes.Clone(holder), s.now().Add(ttl)}
+	return true, nil
+}
+
+// Release implements session.Store.
+func (s *Store) Release(ctx context.Context, key session.Key, holder []byte) error {
+	defer s.lock()()
+	if err := alive(ctx); err != nil {
+		return err
+	}
+	if bytes.Equal(s.leases[key].holder, holder) {
+		delete(s.leases, key)
+	}
+	return nil
+}
+
+// Bury implements session.Store.
+func (s *Store) Bury(ctx context.Context, index session.Index, at time.Time, ttl time.Duration) error {
+	defer s.lock()()
+	if err := alive(ctx); err != nil {
+		return err
+	}
+	now := s.now()
+	b := burial{at.Truncate(time.Millisecond), now.Add(ttl)}
+	if old, ok := s.burials[index]; ok && now.Before(old.until) {
+		b.at, b.until = latest(b.at, old.at), latest(b.until, old.until)
+	}
+	s.burials[index] = b
+	return nil
+}
+
+// Buried implements session.Store.
+func (s *Store) Buried(ctx context.Context, indexes []session.Index) (at time.Time, err error) {
+	defer s.lock()()
+	if err := alive(ctx); err != nil {
+		return time.Time{}, err
+	}
+	for _, index := range indexes {
+		if b, ok := s.burials[index]; ok && s.now().Before(b.until) {
+			at = latest(at, b.at)
+		}
+	}
+	return at, nil
+}
+
 // Ping implements session.Store.
 func (s *Store) Ping(ctx context.Context) error { return alive(ctx) }
 
@@ -171,6 +236,13 @@ func (s *Store) lock() (unlock func()) {
 func (s *Store) live(key session.Key) (session.Record, bool) {
 	r, ok := s.records[key]
 	return r, ok && s.now().Before(r.End())
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func alive(ctx context.Context) error {
@@ -199,6 +271,8 @@ func (s *Store) sweep() {
 	now := s.now()
 	maps.DeleteFunc(s.records, func(_ session.Key, r session.Record) bool { return !now.Before(r.End()) })
 	maps.DeleteFunc(s.marks, func(_ string, m mark) bool { return !now.Before(m.until) })
+	maps.DeleteFunc(s.leases, func(_ session.Key, l lease) bool { return !now.Before(l.until) })
+	maps.DeleteFunc(s.burials, func(_ session.Index, b burial) bool { return !now.Before(b.until) })
 	maps.DeleteFunc(s.indexes, func(_ session.Index, entries map[session.Key]time.Time) bool {
 		maps.DeleteFunc(entries, func(_ session.Key, until time.Time) bool { return !now.Before(until) })
 		return len(entries) == 0

@@ -1,11 +1,11 @@
 package redisstore
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"sync"
 	"time"
@@ -19,13 +19,19 @@ import (
 
 // Config is what a Store is made of.
 type Config struct {
-	URL      string      // redis:// or rediss://[user:password@]host[:port][/database]
+	// URL is redis://[user:password@]host[:port][/database], redis-sentinel://[user:password@]host,host[/database]?master=NAME,
+	// where the user is Redis's, or redis-cluster://[user:password@]host,host; with TLS rediss://, rediss-sentinel:// and
+	// rediss-cluster://.
+	URL      string
 	Username string      // "": that of the URL
 	Password secret.Text // "": that of the URL; needs no escaping here
-	Prefix   string      // before every key, such as "cloakroom:"
+	Prefix   string      // before every key and channel, such as "cloakroom:"
 	Timeout  time.Duration
 
-	// Of rediss:// only: authorities of the server's certificate ("": the system's), and our own certificate.
+	SentinelUsername string // the Sentinels' own; "": none
+	SentinelPassword secret.Text
+
+	// With TLS only: authorities of the servers' certificates ("": the system's), and our own certificate.
 	CAFile, CertFile, KeyFile string
 
 	Now func() time.Time // nil: time.Now
@@ -34,7 +40,14 @@ type Config struct {
 	Observe func(op, outcome string, took time.Duration)
 }
 
-const defaultTimeout = 250 * time.Millisecond
+const (
+	defaultTimeout = 250 * time.Millisecond
+	// connections to one server, at most: a Redis that takes its time must not take all our file descriptors.
+	connections = 64
+	bufferSize  = 16 << 10 // of a connection, each way; a session fits
+	// reloadEvery is how old a client's map of a cluster grows. A failure, or a node that says MOVED, has it renewed at once.
+	reloadEvery = 10 * time.Second
+)
 
 // silence keeps the library, which has one logger for the whole process, from writing lines of its own between ours.
 // What it could say comes back as an error, or is tried again.
@@ -50,24 +63,57 @@ func New(cfg Config) (*Store, error) {
 		cfg.Now = time.Now
 	}
 	silence()
-	options, err := cfg.options()
+	client, err := cfg.client()
 	if err != nil {
 		return nil, fmt.Errorf("redis store: %w", err)
 	}
-	return &Store{client: redis.NewClient(options), prefix: cfg.Prefix, timeout: cfg.Timeout, now: cfg.Now, observe: cfg.Observe}, nil
+	return &Store{client: client, prefix: cfg.Prefix, timeout: cfg.Timeout, now: cfg.Now, observe: cfg.Observe}, nil
 }
 
-func (cfg Config) options() (*redis.Options, error) {
-	u, err := url.Parse(cfg.URL)
-	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, errors.New("URL is not redis://host:port/database")
-	}
-	if u.Scheme != "redis" && u.Scheme != "rediss" {
-		return nil, errors.New("URL is neither redis:// nor rediss://")
-	}
-	o, err := redis.ParseURL(cfg.URL)
+func (cfg Config) client() (redis.UniversalClient, error) {
+	a, err := parse(cfg.URL)
 	if err != nil {
-		return nil, errors.New("URL is not redis://host:port/database")
+		return nil, err
+	}
+	security, err := cfg.security(a.secure)
+	if err != nil {
+		return nil, err
+	}
+	o := cfg.options(a)
+	o.Dialer = dialer(security)
+	switch a.kind {
+	case sentinel:
+		client := redis.NewFailoverClient(o.Failover())
+		client.AddHook(&circuit{})
+		return client, nil
+	case cluster:
+		of := o.Cluster()
+		of.DisableRoutingPolicies = true // or it asks for COMMAND, which our user may not and our commands need not
+		of.ClusterStateReloadInterval = reloadEvery
+		client := redis.NewClusterClient(of)
+		client.OnNewNode(func(node *redis.Client) {
+			node.AddHook(&circuit{failed: func() { client.ReloadState(context.Background()) }})
+		})
+		return client, nil
+	default:
+		client := redis.NewClient(o.Simple())
+		client.AddHook(&circuit{})
+		return client, nil
+	}
+}
+
+func (cfg Config) options(a address) *redis.UniversalOptions {
+	o := &redis.UniversalOptions{
+		Addrs: a.hosts, DB: a.database, MasterName: a.master, Username: a.username, Password: a.password,
+		SentinelUsername: cfg.SentinelUsername, SentinelPassword: cfg.SentinelPassword.Reveal(),
+		// The defaults ignore the context's deadline, wait 5 s for an answer, and send again what got none.
+		ContextTimeoutEnabled: true,
+		DialTimeout:           cfg.Timeout, ReadTimeout: cfg.Timeout, WriteTimeout: cfg.Timeout, PoolTimeout: cfg.Timeout,
+		MaxRetries: -1, DialerRetries: 1,
+		// Version 3 of the protocol lets a server speak unasked between the answers. We need nothing of that.
+		Protocol: 2, DisableIdentity: true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		PoolSize:                 connections, PipelinePoolSize: -1, ReadBufferSize: bufferSize, WriteBufferSize: bufferSize,
 	}
 	if cfg.Username != "" {
 		o.Username = cfg.Username
@@ -75,44 +121,34 @@ func (cfg Config) options() (*redis.Options, error) {
 	if cfg.Password != "" {
 		o.Password = cfg.Password.Reveal()
 	}
-	if err := cfg.secure(o); err != nil {
-		return nil, err
-	}
-	// The defaults ignore the context's deadline, wait 5 s for an answer, and send again what got none.
-	o.ContextTimeoutEnabled = true
-	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = cfg.Timeout, cfg.Timeout, cfg.Timeout, cfg.Timeout
-	o.MaxRetries = -1
-	o.DialerRetries = 1
-	o.DisableIdentity = true
-	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	return o, nil
+	return o
 }
 
-// secure fills in what the files say about TLS.
-func (cfg Config) secure(o *redis.Options) error {
-	if o.TLSConfig == nil {
+// security is what the files say about TLS; nil without it.
+func (cfg Config) security(wanted bool) (*tls.Config, error) {
+	if !wanted {
 		if cfg.CAFile != "" || cfg.CertFile != "" || cfg.KeyFile != "" {
-			return errors.New("certificate files without rediss://")
+			return nil, errors.New("certificate files without rediss://")
 		}
-		return nil
+		return nil, nil
 	}
-	o.TLSConfig.MinVersion = tls.VersionTLS12
+	s := &tls.Config{MinVersion: tls.VersionTLS12}
 	if cfg.CAFile != "" {
 		pem, err := os.ReadFile(cfg.CAFile)
 		if err != nil {
-			return fmt.Errorf("read CA file: %w", err)
+			return nil, fmt.Errorf("read CA file: %w", err)
 		}
-		o.TLSConfig.RootCAs = x509.NewCertPool()
-		if !o.TLSConfig.RootCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("CA file %s holds no certificate", cfg.CAFile)
+		s.RootCAs = x509.NewCertPool()
+		if !s.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("CA file %s holds no certificate", cfg.CAFile)
 		}
 	}
 	if cfg.CertFile != "" || cfg.KeyFile != "" {
 		pair, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
 		if err != nil {
-			return fmt.Errorf("read client certificate: %w", err)
+			return nil, fmt.Errorf("read client certificate: %w", err)
 		}
-		o.TLSConfig.Certificates = []tls.Certificate{pair}
+		s.Certificates = []tls.Certificate{pair}
 	}
-	return nil
+	return s, nil
 }

@@ -66,3 +66,30 @@ end
 if holder == ARGV[1] then return 1 end
 return 0
 `)
+
+// acquireScript: KEYS lease; ARGV holder, ttl in ms. It answers 1 where the holder has it now.
+var acquireScript = redis.NewScript(`
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+`)
+
+// releaseScript: KEYS lease; ARGV holder.
+var releaseScript = redis.NewScript(`
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 1
+`)
+
+// buryScript: KEYS tombstone; ARGV when, in microseconds (as a double they are exact until the year 2255), ttl in ms. The
+// later time and the longer life stay.
+var buryScript = redis.NewScript(`
+local at, left = ARGV[1], tonumber(ARGV[2])
+local before = redis.call('GET', KEYS[1])
+if before then
+  if tonumber(before) > tonumber(at) then at = before end
+  left = math.max(left, redis.call('PTTL', KEYS[1]))
+end
+redis.call('SET', KEYS[1], at, 'PX', string.format('%.0f', left))
+return 1
+`)

@@ -17,7 +17,7 @@ import (
 // Store keeps the contract of session.Store in Redis. Nothing is sent twice: what had no answer may have happened, and is
 // for the caller to decide.
 type Store struct {
-	client  *redis.Client
+	client  redis.UniversalClient
 	prefix  string
 	timeout time.Duration
 	now     func() time.Time
@@ -60,10 +60,12 @@ func (s *Store) Create(ctx context.Context, key session.Key, r session.Record, i
 func (s *Store) Load(ctx context.Context, key session.Key) (r session.Record, err error) {
 	err = s.do(ctx, "load", func(ctx context.Context) error {
 		raw, err := s.client.Get(ctx, s.record(key)).Bytes()
-		if errors.Is(err, redis.Nil) {
+		switch {
+		case errors.Is(err, redis.Nil):
 			return session.ErrNotFound
-		}
-		if err != nil {
+		case redis.HasErrorPrefix(err, "WRONGTYPE"):
+			return session.ErrBroken
+		case err != nil:
 			return err
 		}
 		r, err = decode(raw)
@@ -135,7 +137,7 @@ func (s *Store) Claim(ctx context.Context, name string, attempt []byte, ttl time
 	return mine, err
 }
 
-// Ping implements session.Store.
+// Ping implements session.Store. In a cluster it asks one of the nodes.
 func (s *Store) Ping(ctx context.Context) error {
 	return s.do(ctx, "ping", func(ctx context.Context) error { return s.client.Ping(ctx).Err() })
 }
@@ -146,6 +148,9 @@ func (s *Store) Close() error { return s.client.Close() }
 // do bounds one operation, tells how it went, and makes every error that is not an answer one that cannot tell.
 func (s *Store) do(ctx context.Context, op string, f func(context.Context) error) error {
 	began := time.Now()
+	if end, ok := ctx.Deadline(); ok && end.Before(began.Add(s.timeout)) {
+		ctx = context.WithValue(ctx, impatient{}, true)
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	err := f(ctx)

@@ -277,11 +277,16 @@ func endedContext(b *bench) {
 	_, deleting := b.Delete(ctx, key)
 	_, listing := b.Members(ctx, "alice")
 	_, claiming := b.Claim(ctx, "name", []byte("me"), time.Minute)
+	_, acquiring := b.Acquire(ctx, key, []byte("me"), time.Minute)
+	_, asking := b.Buried(ctx, []session.Index{"alice"})
 	for name, err := range map[string]error{
-		"load": loading, "delete": deleting, "members": listing, "claim": claiming, "ping": b.Ping(ctx),
+		"load": loading, "delete": deleting, "members": listing, "claim": claiming, "acquire": acquiring, "buried": asking, "ping": b.Ping(ctx),
 		"create":  b.Create(ctx, newKey(), b.newRecord(1, time.Hour, time.Hour), nil),
 		"replace": b.Replace(ctx, key, 1, b.newRecord(2, time.Hour, time.Hour)),
 		"slide":   b.Slide(ctx, key, b.clock.Now().Add(2*time.Hour)),
+		"release": b.Release(ctx, key, []byte("me")),
+		"bury":    b.Bury(ctx, "alice", b.clock.Now(), time.Minute),
+		"publish": b.Publish(ctx, []byte("message")),
 	} {
 		if !errors.Is(err, session.ErrUnavailable) || errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrConflict) {
 			b.Errorf("%s: %v, want ErrUnavailable", name, err)

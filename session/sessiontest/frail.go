@@ -18,6 +18,8 @@ type Frail struct {
 	always  map[Op]Fault
 	next    map[Op][]Fault
 	calls   map[Op]int
+	cuts    map[*context.CancelFunc]struct{} // end the subscriptions
+	deaf    bool
 	rewrite func(session.Key, session.Record) session.Record
 }
 
@@ -33,11 +35,16 @@ const (
 	Delete  Op = "Delete"
 	Members Op = "Members"
 	Claim   Op = "Claim"
+	Acquire Op = "Acquire"
+	Release Op = "Release"
+	Bury    Op = "Bury"
+	Buried  Op = "Buried"
+	Publish Op = "Publish"
 	Ping    Op = "Ping"
 )
 
 // Ops is all of them.
-var Ops = []Op{Create, Load, Replace, Slide, Delete, Members, Claim, Ping}
+var Ops = []Op{Create, Load, Replace, Slide, Delete, Members, Claim, Acquire, Release, Bury, Buried, Publish, Ping}
 
 // Fault is a way to break down.
 type Fault int
@@ -55,7 +62,7 @@ var ErrOutOfOrder = errors.New("store is out of order")
 
 // NewFrail returns a store that works until told otherwise.
 func NewFrail(over session.Store) *Frail {
-	return &Frail{Store: over, always: map[Op]Fault{}, next: map[Op][]Fault{}, calls: map[Op]int{}}
+	return &Frail{Store: over, always: map[Op]Fault{}, next: map[Op][]Fault{}, calls: map[Op]int{}, cuts: map[*context.CancelFunc]struct{}{}}
 }
 
 // Break makes every call of the methods, all of them where none is named, fail that way until further notice.
@@ -170,6 +177,81 @@ func (f *Frail) Claim(ctx context.Context, name string, attempt []byte, ttl time
 		return err
 	})
 	return mine && err == nil, err
+}
+
+// Acquire implements session.Store.
+func (f *Frail) Acquire(ctx context.Context, key session.Key, holder []byte, ttl time.Duration) (mine bool, err error) {
+	err = f.call(ctx, Acquire, func() error {
+		mine, err = f.Store.Acquire(ctx, key, holder, ttl)
+		return err
+	})
+	return mine && err == nil, err
+}
+
+// Release implements session.Store.
+func (f *Frail) Release(ctx context.Context, key session.Key, holder []byte) error {
+	return f.call(ctx, Release, func() error { return f.Store.Release(ctx, key, holder) })
+}
+
+// Bury implements session.Store.
+func (f *Frail) Bury(ctx context.Context, index session.Index, at time.Time, ttl time.Duration) error {
+	return f.call(ctx, Bury, func() error { return f.Store.Bury(ctx, index, at, ttl) })
+}
+
+// Buried implements session.Store.
+func (f *Frail) Buried(ctx context.Context, indexes []session.Index) (at time.Time, err error) {
+	err = f.call(ctx, Buried, func() error {
+		at, err = f.Store.Buried(ctx, indexes)
+		return err
+	})
+	return at, err
+}
+
+// Publish implements session.Store.
+func (f *Frail) Publish(ctx context.Context, message []byte) error {
+	return f.call(ctx, Publish, func() error { return f.Store.Publish(ctx, message) })
+}
+
+// Subscribe implements session.Store.
+func (f *Frail) Subscribe(ctx context.Context, joined func(), heard func(message []byte)) error {
+	ctx, cut := context.WithCancel(ctx)
+	defer cut()
+	f.mu.Lock()
+	f.cuts[&cut] = struct{}{}
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.cuts, &cut)
+	}()
+	err := f.Store.Subscribe(ctx, joined, func(message []byte) {
+		f.mu.Lock()
+		deaf := f.deaf
+		f.mu.Unlock()
+		if !deaf {
+			heard(message)
+		}
+	})
+	if err != nil {
+		return ErrOutOfOrder
+	}
+	return nil
+}
+
+// Cut ends all subscriptions. They may be made anew.
+func (f *Frail) Cut() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for cut := range f.cuts {
+		(*cut)()
+	}
+}
+
+// Deafen makes subscriptions hear nothing, without a sign of it, or hear again.
+func (f *Frail) Deafen(deaf bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.deaf = deaf
 }
 
 // Ping implements session.Store.

@@ -20,35 +20,49 @@ type Redis struct {
 
 	binary string
 	args   []string
+	ready  string   // what it says once it takes connections
+	cli    []string // how redis-cli reaches it
 	cmd    *exec.Cmd
 }
 
 const (
 	portTries = 5                // another process may take the free port first
 	readyTime = 20 * time.Second // on a busy machine
+	pollEvery = 20 * time.Millisecond
 )
 
 // StartRedis starts a redis-server that keeps nothing on disk. The arguments are added to its command line; PORT in
 // them is its port, which goes to --port unless one of them has it.
 func StartRedis(t testing.TB, args ...string) *Redis {
 	t.Helper()
-	binary, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Fatal("redis-server is missing; on Debian and Ubuntu: apt-get install redis-server")
-	}
+	return Security{}.StartRedis(t, args...)
+}
+
+// StartRedis starts one that is secured.
+func (s Security) StartRedis(t testing.TB, args ...string) *Redis {
+	t.Helper()
 	dir := t.TempDir()
-	for range portTries {
-		port := freePort(t)
-		r := &Redis{Addr: net.JoinHostPort("127.0.0.1", port), binary: binary}
-		r.args = []string{"--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir}
+	args = append(s.args(t, dir), args...)
+	return launch(t, "Ready to accept connections", s.cli(), func(port string) []string {
+		all := []string{"--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir}
 		placed := false
 		for _, arg := range args {
 			placed = placed || arg == "PORT"
-			r.args = append(r.args, strings.ReplaceAll(arg, "PORT", port))
+			all = append(all, strings.ReplaceAll(arg, "PORT", port))
 		}
 		if !placed {
-			r.args = append(r.args, "--port", port)
+			all = append(all, "--port", port)
 		}
+		return all
+	})
+}
+
+func launch(t testing.TB, ready string, cli []string, args func(port string) []string) *Redis {
+	t.Helper()
+	var err error
+	for range portTries {
+		port := freePort(t)
+		r := newRedis(t, port, ready, cli, args(port))
 		if err = r.start(); err == nil {
 			t.Cleanup(r.Kill)
 			return r
@@ -56,6 +70,70 @@ func StartRedis(t testing.TB, args ...string) *Redis {
 	}
 	t.Fatalf("redis-server does not start: %v", err)
 	return nil
+}
+
+func launchAt(t testing.TB, port, ready string, cli, args []string) *Redis {
+	t.Helper()
+	r := newRedis(t, port, ready, cli, args)
+	r.Restart(t)
+	t.Cleanup(r.Kill)
+	return r
+}
+
+func newRedis(t testing.TB, port, ready string, cli, args []string) *Redis {
+	t.Helper()
+	binary, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Fatal("redis-server is missing; on Debian and Ubuntu: apt-get install redis-server")
+	}
+	return &Redis{
+		Addr: net.JoinHostPort("127.0.0.1", port), binary: binary, args: args, ready: ready,
+		cli: append([]string{"-h", "127.0.0.1", "-p", port, "--no-auth-warning"}, cli...),
+	}
+}
+
+// Port is the number in its address.
+func (r *Redis) Port() string {
+	_, port, _ := net.SplitHostPort(r.Addr)
+	return port
+}
+
+// Do has it carry out a command, by redis-cli and as the user who may do everything, and returns what that says.
+func (r *Redis) Do(t testing.TB, args ...string) string {
+	t.Helper()
+	out, err := r.try(args...)
+	if err != nil {
+		t.Fatalf("redis-cli %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+func (r *Redis) try(args ...string) (string, error) {
+	out, err := exec.Command("redis-cli", append(append([]string{"-e"}, r.cli...), args...)...).CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+// await asks until what the command says will do.
+func (r *Redis) await(t testing.TB, done func(said string) bool, args ...string) {
+	t.Helper()
+	var said string
+	for end := time.Now().Add(readyTime); time.Now().Before(end); time.Sleep(pollEvery) {
+		if said, _ = r.try(args...); done(said) {
+			return
+		}
+	}
+	t.Fatalf("%s at %s still says:\n%s", strings.Join(args, " "), r.Addr, said)
+}
+
+func says(parts ...string) func(string) bool {
+	return func(said string) bool {
+		for _, part := range parts {
+			if !strings.Contains(said, part) {
+				return false
+			}
+		}
+		return true
+	}
 }
 
 // Restart starts it again on its port, empty, after Kill.
@@ -97,7 +175,7 @@ func (r *Redis) start() error {
 	}
 	cmd := exec.Command(r.binary, r.args...)
 	cmd.Stdout, cmd.Stderr = write, write
-	err = cmd.Start()
+	err = spawn(cmd)
 	_ = write.Close()
 	if err != nil {
 		_ = read.Close()
@@ -110,7 +188,7 @@ func (r *Redis) start() error {
 		var said []string
 		lines := bufio.NewScanner(read)
 		for lines.Scan() {
-			if strings.Contains(lines.Text(), "Ready to accept connections") {
+			if strings.Contains(lines.Text(), r.ready) {
 				ready <- nil
 				_, _ = io.Copy(io.Discard, read) // or it would stop at a full pipe
 				return
@@ -138,4 +216,22 @@ func freePort(t testing.TB) string {
 	}
 	defer l.Close()
 	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+}
+
+// ageScript takes ARGV[1] ms off the life of every key, which is what waiting would do, and returns the keys that have none.
+const ageScript = `
+local eternal = {}
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  local left = redis.call('PTTL', key)
+  if left == -1 then table.insert(eternal, key) else redis.call('PEXPIRE', key, left - ARGV[1]) end
+end
+return eternal`
+
+// Age makes every key of a database older. Each must have a life to take from.
+func (r *Redis) Age(t testing.TB, database int, d time.Duration) {
+	t.Helper()
+	eternal := r.Do(t, "-n", strconv.Itoa(database), "EVAL", ageScript, "0", strconv.FormatInt(d.Milliseconds(), 10))
+	if eternal != "" {
+		t.Errorf("keys that never expire: %s", eternal)
+	}
 }

@@ -42,6 +42,15 @@ func Run(t *testing.T, e Engine) {
 		{"deleting tells whether there was one", deleted},
 		{"a mark is whose attempt came first", claimed},
 		{"of many attempts one has the mark", claimedOnce},
+		{"a lease has one holder, who may renew it", leased},
+		{"a lease ends by itself", leaseEnds},
+		{"a lease is released by its holder only", leaseReleased},
+		{"of many who acquire a lease one has it", leasedOnce},
+		{"a burial is remembered for its time", buried},
+		{"of two burials the later time and the longer memory stay", buriedTwice},
+		{"the latest of several burials is told", buriedLatest},
+		{"what is published is heard in order by everyone who joined", published},
+		{"a subscription ends with its context", subscriptionEnds},
 		{"an ended context is no answer", endedContext},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -60,7 +60,7 @@ func TestEveryRuleRefuses(t *testing.T) {
 	const caller = `auth: {secret: "${S2}"}, audiences: [api], `
 	_, otherKey := certificate(t)
 	dir := folder(t, map[string]string{
-		"cert": "cert", "key": "key", "rsa": "rsa", "text": "no certificate", "dist/index.html": "<p>", "empty/x": "x", "otherkey": otherKey,
+		"cert": "cert", "key": "key", "rsa": "rsa", "text": "no certificate", "dist/index.html": "<p>", "empty/x": "x", "otherkey": otherKey, "jwks": `{"keys":[]}`,
 	})
 	cases := []struct {
 		name, file string
@@ -264,6 +264,19 @@ func TestEveryRuleRefuses(t *testing.T) {
 		{"a grant that there is not", client(caller + `grants: [password]`), []string{"exchange.clients.caller.grants[0]: is not one of its values"}},
 		{"no grant", client(caller + `grants: []`), []string{"exchange.clients.caller.grants: is an empty list"}},
 		{"a client without an issuer to mint", with("-internal", "-routes", `exchange: {audiences: {api: {}}, clients: {caller: {`+caller+`}}}`), []string{"exchange.clients.caller: there is no issuer to mint it"}},
+		{"a further issuer without audiences", with(`issuers: {desk: {issuer: "https://desk.example"}}`), []string{"issuers.desk.audiences: are missing"}},
+		{"a further issuer with two key sets", with(`issuers: {desk: {issuer: "https://desk.example", audiences: [c], jwks_uri: "https://desk.example/j", jwks_file: jwks}}`), []string{"issuers.desk.jwks_file: contradicts jwks_uri"}},
+		{"a further issuer that is a provider", with(`issuers: {desk: {issuer: "https://idp.example.com", audiences: [c]}}`), []string{"issuers.desk.issuer: is the provider main already"}},
+		{"a further issuer twice", with(`issuers: {a: {issuer: "https://desk.example", audiences: [c]}, b: {issuer: "https://desk.example", audiences: [c]}}`), []string{"issuers.b.issuer: is that of a already"}},
+		{"a further issuer that is the exchange", with(`issuers: {a: {issuer: "https://cloakroom:8081", audiences: [c]}}`), []string{"issuers.a.issuer: is the exchange's own"}},
+		{"a further issuer of unknown people", with(`issuers: {a: {issuer: "https://desk.example", audiences: [c], subject_issuer: mian}}`), []string{`issuers.a.subject_issuer: did you mean "main"?`}},
+		{"a further issuer called like a provider", with(`issuers: {main: {issuer: "https://desk.example", audiences: [c]}}`), []string{"issuers.main: is the name of a provider already"}},
+		{"a further issuer whose name cannot stand in metrics", with(`issuers: {Support Desk: {issuer: "https://desk.example", audiences: [c]}}`), []string{`issuers["Support Desk"]: is not a name`}},
+		{"a further issuer without a usable key", with(`issuers: {desk: {issuer: "https://desk.example", audiences: [c], jwks_file: jwks}}`), []string{"issuers.desk.jwks_file: holds no usable public key"}},
+		{"a further issuer whose keys are at the metadata address", with(`issuers: {desk: {issuer: "https://desk.example", audiences: [c], jwks_uri: "https://169.254.169.254/j"}}`), []string{"issuers.desk.jwks_uri: list it in limits.egress_allow"}},
+		{"a further issuer", with(`issuers: {desk: {issuer: "https://desk.example", audiences: [c], subject_issuer: main}}`), nil},
+		{"introspection", provider(`access_token_validation: introspection`), nil},
+		{"introspection by a public client", with(`providers: {main: {issuer: "https://idp.example.com", client_id: app, token_endpoint_auth_method: none, access_token_validation: introspection}}`), []string{"providers.main.access_token_validation: a client without a secret may not ask for"}},
 		{"an OTLP endpoint that is no URL", with(`telemetry: {otlp_endpoint: "collector:4318"}`), []string{"telemetry.otlp_endpoint: is not built yet"}},
 	}
 	for _, c := range cases {
@@ -298,12 +311,6 @@ func TestRulesOfWhatIsNotBuiltRefuse(t *testing.T) {
 		{"private_key_jwt without a key", with(`providers: {main: {issuer: "https://idp.example.com", client_id: app, token_endpoint_auth_method: private_key_jwt}}`), []string{"providers.main.client_key_file: is missing"}},
 		{"a TLS method without a certificate", with(`providers: {main: {issuer: "https://idp.example.com", client_id: app, token_endpoint_auth_method: tls_client_auth, client_key_file: key}}`), []string{"providers.main.client_cert_file: is missing"}},
 		{"signed requests without a key", provider(`request_object: always`), []string{"providers.main.client_key_file: is missing"}},
-		{"a further issuer without audiences", with(`issuers: {desk: {issuer: "https://desk.example"}}`), []string{"issuers.desk.audiences: are missing"}},
-		{"a further issuer with two key sets", with(`issuers: {desk: {issuer: "https://desk.example", audiences: [c], jwks_uri: "https://desk.example/j", jwks_file: jwks}}`), []string{"issuers.desk.jwks_file: contradicts jwks_uri"}},
-		{"a further issuer that is a provider", with(`issuers: {desk: {issuer: "https://idp.example.com", audiences: [c]}}`), []string{"issuers.desk.issuer: is the provider main already"}},
-		{"a further issuer twice", with(`issuers: {a: {issuer: "https://desk.example", audiences: [c]}, b: {issuer: "https://desk.example", audiences: [c]}}`), []string{"issuers.b.issuer: is that of a already"}},
-		{"a further issuer that is the exchange", with(`issuers: {a: {issuer: "https://cloakroom:8081", audiences: [c]}}`), []string{"issuers.a.issuer: is the exchange's own"}},
-		{"a further issuer of unknown people", with(`issuers: {a: {issuer: "https://desk.example", audiences: [c], subject_issuer: mian}}`), []string{`issuers.a.subject_issuer: did you mean "main"?`}},
 		{"a pairwise subject without a key", audience(`subject: pairwise`), []string{"exchange.pairwise_key: is missing"}},
 		{"a pairwise key that is none", with(`exchange: {pairwise_key: "${S1}"}`), []string{"exchange.pairwise_key: is not base64"}},
 		{"two key sets to encrypt to", audience(`encrypt: {jwks_file: jwks, jwks_uri: "https://api/j"}`), []string{"exchange.audiences.api.encrypt.jwks_uri: contradicts jwks_file"}},

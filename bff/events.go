@@ -1,0 +1,57 @@
+package bff
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+// eventWriteTime is how long a browser may take to take an event; one that takes longer is gone.
+const eventWriteTime = 10 * time.Second
+
+// events tells the SPA what becomes of its session, as it happens (server-sent events, HTML section 9.2).
+func (s *Server) events(c echo.Context, v visitor) {
+	w, r := c.Response(), c.Request()
+	leave, refused := s.stay(v)
+	if refused != nil {
+		s.refuse(w, r, *refused)
+		return
+	}
+	defer leave()
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	stop := context.AfterFunc(s.streams, cancel)
+	defer stop()
+
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("X-Accel-Buffering", "no") // or nginx would keep events back
+	w.WriteHeader(http.StatusOK)
+	stream := http.NewResponseController(w)
+	say := func(text string) error {
+		_ = stream.SetWriteDeadline(time.Now().Add(eventWriteTime)) // a writer that has none waits for ever, as it would
+		if _, err := fmt.Fprint(w, text); err != nil {
+			return err
+		}
+		return stream.Flush()
+	}
+	if say("retry: 2000\n\n") != nil {
+		return
+	}
+	reason, ended := s.attend(ctx, v, func(n news) error {
+		switch n.what {
+		case willEnd:
+			return say(fmt.Sprintf("event: session-ending\ndata: {\"seconds\":%d}\n\n", n.seconds))
+		case wasRefreshed:
+			return say("event: session-refreshed\ndata: {}\n\n")
+		default:
+			return say(":\n\n") // so that nothing in between takes the stream for dead
+		}
+	})
+	if ended {
+		_ = say(fmt.Sprintf("event: session-ended\ndata: {\"reason\":%q}\n\n", reason))
+	}
+}
