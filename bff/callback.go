@@ -185,11 +185,19 @@ func (s *Server) redeem(w http.ResponseWriter, r *http.Request, p LoginProvider,
 	if err != nil {
 		s.revokeLater(p, grant.Refresh)
 		s.notSignedIn(r, t, grant, "login", err)
-		s.refuse(w, r, problem{name: problemStoreUnavailable, err: err, link: signInAgain(t)})
+		s.refuse(w, r, notOpened(t, err))
 		return
 	}
 	s.records.signedIn(ctx, begun, acrRemark(t, grant))
 	redirect(w, http.StatusSeeOther, t.ReturnTo)
+}
+
+// notOpened is what a person is told whom the provider signed in, and who gets no session.
+func notOpened(t *transaction, err error) problem {
+	if errors.Is(err, session.ErrEnded) {
+		return problem{name: problemLoginFailed, text: "You were signed out while this sign-in was under way.", err: err, link: signInAgain(t)}
+	}
+	return problem{name: problemStoreUnavailable, err: err, link: signInAgain(t)}
 }
 
 // failedSignIn is what a person is told when the provider's answer was none. Used up as it is, there is only one way: anew.
@@ -260,7 +268,7 @@ func (s *Server) open(w http.ResponseWriter, r *http.Request, p LoginProvider, t
 		older = append(older, ticket.ID()) // of a sign-in that another tab finished meanwhile
 	}
 	ticket, begun, err := s.sessions.Start(ctx, session.Login{
-		Provider: p.Name(), Issuer: p.Issuer(), Subject: grant.Subject, ProviderSID: grant.SID, AuthTime: grant.AuthTime,
+		Provider: p.Name(), Issuer: p.Issuer(), Subject: grant.Subject, ProviderSID: grant.SID, AuthTime: grant.AuthTime, Begun: t.Started,
 		Tokens: tokens(grant), Access: grant.AccessClaims, Identity: grant.Identity, FromUserInfo: fromUserInfo,
 		UserAgent: bounded(r.UserAgent(), maxUserAgent), Address: s.proxies.client(r).String(),
 	})

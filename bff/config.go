@@ -26,7 +26,7 @@ import (
 type Config struct {
 	Frontend Frontend
 	Sessions *session.Manager
-	Store    Claimer // where a sign-in is marked as used
+	Store    Marks // where sign-ins and logout tokens are marked as used
 	Mint     Minter
 	Secrets  *secret.Ring
 	Records  *Records // audit lines and metrics; nil: none
@@ -70,11 +70,16 @@ type UserClaims struct {
 	Values map[string]*rule.Value
 }
 
-// Claimer marks things that may be used once (session.Store does).
-type Claimer interface {
+// Marks remembers what may be used once (session.Store does). An error means that there is no telling.
+type Marks interface {
 	// Claim tells whether name is attempt's: the first to claim it has it for ttl, and the same attempt is told so
-	// again. An error means that there is no telling.
+	// again. It is for what is used up by the attempt, whatever comes of it.
 	Claim(ctx context.Context, name string, attempt []byte, ttl time.Duration) (mine bool, err error)
+
+	// Bury marks an index for ttl, and Buried tells when any of them was last marked, zero for none. They are for what is
+	// used up only by success, so that it can be tried again.
+	Bury(ctx context.Context, index session.Index, at time.Time, ttl time.Duration) error
+	Buried(ctx context.Context, indexes []session.Index) (at time.Time, err error)
 }
 
 // Minter makes the token that an upstream gets (exchange.Service does).

@@ -14,7 +14,8 @@ import (
 
 // dispatch takes a request through what a route asks for: session, allow, token, and then what stands behind it.
 func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, route *compiledRoute, path string) {
-	d := route.demand()
+	socket := route.WebSocket && r.Method == http.MethodGet && isUpgrade(r)
+	d := route.demand(socket)
 	v, ok := s.admit(w, r, d)
 	if !ok {
 		return
@@ -41,7 +42,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, route *compile
 		route.serveSPA(w, r, path, navigation)
 		return
 	}
-	bearer, err := s.bearer(r, v, route, path)
+	bearer, err := s.bearer(r, v, route, path, false)
 	if err != nil {
 		s.refuseToken(w, r, err)
 		return
@@ -55,15 +56,21 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, route *compile
 			return s.another(r.WithContext(ctx), v, route, path, bearer)
 		}
 	}
+	if socket {
+		s.serveSocket(w, r, v, route, path, bearer, fwd)
+		return
+	}
 	route.serveUpstream(w, r, path, bearer, fwd)
 }
 
-// demand is what the guard asks on behalf of a route.
-func (c *compiledRoute) demand() demand {
-	d := demand{methods: c.Methods, session: c.Session, page: c.SPA != nil || c.LoginOnNoSession}
+// demand is what the guard asks on behalf of a route, of a WebSocket or of any other request.
+func (c *compiledRoute) demand(socket bool) demand {
+	d := demand{methods: c.Methods, session: c.Session, page: !socket && (c.SPA != nil || c.LoginOnNoSession)}
 	switch {
 	case c.Session == None:
 		d.proof = noProof
+	case socket:
+		d.proof = byOrigin
 	case c.CSRFFetchMetadata:
 		d.proof = byHeaderOrBrowse
 	}
@@ -115,8 +122,8 @@ func (s *Server) allowed(w http.ResponseWriter, r *http.Request, v visitor, rout
 	return yes
 }
 
-// bearer is the token that the upstream gets; "" for none, as where nobody is signed in.
-func (s *Server) bearer(r *http.Request, v visitor, route *compiledRoute, path string) (secret.Text, error) {
+// bearer is the token that the upstream gets; "" for none, as where nobody is signed in. anew asks for another than before.
+func (s *Server) bearer(r *http.Request, v visitor, route *compiledRoute, path string, anew bool) (secret.Text, error) {
 	plan := route.Token
 	switch {
 	case plan.Kind == TokenNone, v.session == nil && !plan.AsService:
@@ -124,7 +131,7 @@ func (s *Server) bearer(r *http.Request, v visitor, route *compiledRoute, path s
 	case plan.Kind == TokenAccess:
 		return v.session.Tokens.Access, nil
 	}
-	req := exchange.RouteRequest{Audience: plan.Audience, Scope: plan.Scope, AsService: plan.AsService, PerRequest: plan.PerRequest}
+	req := exchange.RouteRequest{Audience: plan.Audience, Scope: plan.Scope, AsService: plan.AsService, PerRequest: plan.PerRequest, Anew: anew}
 	if plan.PerRequest {
 		req.Method, req.Path = r.Method, path
 	}
@@ -142,7 +149,7 @@ var errSameToken = errors.New("there is no other token")
 
 // another makes a token in place of one that the upstream called invalid.
 func (s *Server) another(r *http.Request, v visitor, route *compiledRoute, path string, refused secret.Text) (secret.Text, error) {
-	fresh, err := s.bearer(r, v, route, path)
+	fresh, err := s.bearer(r, v, route, path, true)
 	if err == nil && fresh == refused {
 		return "", errSameToken
 	}

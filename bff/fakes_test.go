@@ -64,10 +64,32 @@ func (f *frailStore) Claim(ctx context.Context, name string, attempt []byte, ttl
 	return f.Store.Claim(ctx, name, attempt, ttl)
 }
 
+func (f *frailStore) Bury(ctx context.Context, in session.Index, at time.Time, ttl time.Duration) error {
+	if err := f.fault("Bury"); err != nil {
+		return err
+	}
+	return f.Store.Bury(ctx, in, at, ttl)
+}
+
+func (f *frailStore) Buried(ctx context.Context, in []session.Index) (time.Time, error) {
+	if err := f.fault("Buried"); err != nil {
+		return time.Time{}, err
+	}
+	return f.Store.Buried(ctx, in)
+}
+
+func (f *frailStore) Members(ctx context.Context, in session.Index) ([]session.Key, error) {
+	if err := f.fault("Members"); err != nil {
+		return nil, err
+	}
+	return f.Store.Members(ctx, in)
+}
+
 // fakeMint mints tokens that say whom they are for.
 type fakeMint struct {
 	mu   sync.Mutex
 	reqs []exchange.RouteRequest
+	next []secret.Text // handed out first, one by one
 	err  error
 }
 
@@ -77,6 +99,11 @@ func (f *fakeMint) MintForRoute(_ context.Context, req exchange.RouteRequest) (e
 	f.reqs = append(f.reqs, req)
 	if f.err != nil {
 		return exchange.Minted{}, f.err
+	}
+	if len(f.next) > 0 {
+		minted := exchange.Minted{Token: f.next[0]}
+		f.next = f.next[1:]
+		return minted, nil
 	}
 	return exchange.Minted{Token: secret.Text("minted-for-" + req.Audience)}, nil
 }

@@ -26,6 +26,8 @@ const (
 	byHeader         proof = iota // X-CSRF: 1, which no other origin's page can send without asking first
 	byHeaderOrBrowse              // or, for GET and HEAD, the browser's word that it is same-origin
 	byHeaderOrForm                // or, for a form post, the browser's word; due also where there is no session
+	byOriginOrBrowse              // or the Origin, or the browser's word: an EventSource can set no header
+	byOrigin                      // the Origin, exactly: a WebSocket can set no header, and its browser says no more; always due
 	noProof                       // none is due
 )
 
@@ -48,7 +50,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, d demand) (v visi
 	if !ok {
 		return visitor{}, false
 	}
-	if d.session == Required || found.session != "" || d.proof == byHeaderOrForm {
+	if d.session == Required || found.session != "" || d.proof == byHeaderOrForm || d.proof == byOrigin {
 		if err := s.prove(r, d); err != nil {
 			s.refuse(w, r, problem{name: problemCSRF, err: err})
 			return visitor{}, false
@@ -139,6 +141,7 @@ var (
 	errDoubledCookie = errors.New("two cookies of one of our names")
 	errForeignOrigin = errors.New("comes from another origin")
 	errNoCSRFHeader  = errors.New("lacks the X-CSRF header")
+	errNoOrigin      = errors.New("does not say from which origin it comes")
 	errForeignCookie = errors.New("cookie opens under no configured secret")
 )
 
@@ -153,7 +156,14 @@ func (s *Server) prove(r *http.Request, d demand) error {
 	if s.isForeign(r.Header) {
 		return errForeignOrigin
 	}
-	if only(r.Header, csrfHeader, "1") {
+	ours := len(r.Header["Origin"]) != 0 // as it is not foreign
+	if d.proof == byOrigin {
+		if !ours {
+			return errNoOrigin
+		}
+		return nil
+	}
+	if only(r.Header, csrfHeader, "1") || d.proof == byOriginOrBrowse && (ours || only(r.Header, "Sec-Fetch-Site", "same-origin")) {
 		return nil
 	}
 	if d.proof == byHeaderOrBrowse && (r.Method == http.MethodGet || r.Method == http.MethodHead) && only(r.Header, "Sec-Fetch-Site", "same-origin") {

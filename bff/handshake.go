@@ -158,4 +158,3 @@ type resumed struct {
 }
 
 func (c *resumed) Read(p []byte) (int, error) { return c.from.Read(p) }
-

@@ -37,6 +37,7 @@ type house struct {
 	provider *provider.Provider
 	store    *frailStore
 	mint     *fakeMint
+	sessions *session.Manager
 	server   *Server
 	registry *prometheus.Registry
 	logs     *syncBuffer
@@ -117,10 +118,12 @@ func open(t *testing.T, manners idptest.Config, change func(*house, *Config)) *h
 	if err != nil {
 		t.Fatal(err)
 	}
+	h.sessions = cfg.Sessions
 	h.server, err = New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
+	h.server.lookEvery = 200 * time.Millisecond
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()

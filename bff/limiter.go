@@ -9,7 +9,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// limiter bounds how many sign-ins an address begins. It is one replica's own.
+// limiter bounds how many sign-ins an address begins, or how many bad logout tokens it sends. It is one replica's own.
 type limiter struct {
 	perMinute int
 	now       func() time.Time
@@ -42,8 +42,24 @@ func (l *limiter) allow(address netip.Addr) (ok bool, retry int) {
 	if bucket.AllowN(now, 1) {
 		return true, 0
 	}
+	return false, untilNext(bucket, now)
+}
+
+// would tells what allow would, and begins nothing.
+func (l *limiter) would(address netip.Addr) (ok bool, retry int) {
+	now := l.now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	bucket := l.buckets[household(address)]
+	if bucket == nil || bucket.TokensAt(now) >= 1 {
+		return true, 0
+	}
+	return false, untilNext(bucket, now)
+}
+
+func untilNext(bucket *rate.Limiter, now time.Time) int {
 	missing := 1 - bucket.TokensAt(now)
-	return false, max(1, int(math.Ceil(missing/float64(bucket.Limit()))))
+	return max(1, int(math.Ceil(missing/float64(bucket.Limit()))))
 }
 
 // forget drops the addresses that have been quiet long enough to have their whole allowance again, and where that is not

@@ -11,6 +11,7 @@ import (
 
 	"cloakroom/provider"
 	"cloakroom/secret"
+	"cloakroom/session"
 )
 
 // logout ends the session here, and says where to end it at the provider. Nothing is claimed that did not happen: when the
@@ -30,6 +31,10 @@ func (s *Server) logout(c echo.Context, v visitor) {
 			return
 		}
 		returnTo = clean
+	}
+	if v.session, err = s.whole(r.Context(), v); err != nil {
+		s.refuse(w, r, problem{name: problemStoreUnavailable, err: err})
+		return
 	}
 	location, err := s.farewell(v, returnTo)
 	if err != nil {
@@ -53,6 +58,23 @@ func (s *Server) logout(c echo.Context, v visitor) {
 		return
 	}
 	writeJSON(w, http.StatusOK, "application/json", map[string]string{"logout_url": location})
+}
+
+// whole is the visitor's session with all its tokens, of which requests have the access token alone.
+func (s *Server) whole(ctx context.Context, v visitor) (*session.Session, error) {
+	if v.session == nil {
+		return nil, nil
+	}
+	tokens, err := s.sessions.Tokens(ctx, v.ticket)
+	switch {
+	case errors.Is(err, session.ErrNotFound):
+		return v.session, nil // it has just ended
+	case err != nil:
+		return nil, err
+	}
+	found := *v.session
+	found.Tokens = tokens
+	return &found, nil
 }
 
 // farewell is where the browser goes to sign out at the provider as well (OpenID Connect RP-Initiated Logout 1.0 section 2).

@@ -20,6 +20,7 @@ type Records struct {
 	started *prometheus.CounterVec
 	ended   *prometheus.CounterVec
 	refresh *prometheus.CounterVec
+	sockets prometheus.Gauge
 }
 
 // NewRecords registers the metrics of sessions.
@@ -33,7 +34,8 @@ func NewRecords(reg prometheus.Registerer, audit *telemetry.Audit, log *slog.Log
 		ended:   counter("sessions_ended_total", "Sessions ended, by what ended them.", "reason"),
 		refresh: counter("refresh_total", "Refreshes of a session's tokens.", "provider", "outcome"),
 	}
-	reg.MustRegister(rec.started, rec.ended, rec.refresh)
+	rec.sockets = prometheus.NewGauge(prometheus.GaugeOpts{Name: "cloakroom_websocket_connections", Help: "WebSockets that are open."})
+	reg.MustRegister(rec.started, rec.ended, rec.refresh, rec.sockets)
 	return rec
 }
 
@@ -79,6 +81,26 @@ func (rec *Records) notSignedIn(ctx context.Context, e telemetry.Event) {
 func (rec *Records) signedOut(ctx context.Context, s *session.Session) {
 	if rec != nil {
 		rec.audit.Record(ctx, about(s, telemetry.Event{Name: "logout", Outcome: "ok"}))
+	}
+}
+
+// saidSignedOut tells of a provider that said by its back channel that a person is signed out.
+func (rec *Records) saidSignedOut(ctx context.Context, e telemetry.Event) {
+	if rec != nil {
+		e.Name = "backchannel-logout"
+		rec.audit.Record(ctx, e)
+	}
+}
+
+func (rec *Records) socketOpened() {
+	if rec != nil {
+		rec.sockets.Inc()
+	}
+}
+
+func (rec *Records) socketClosed() {
+	if rec != nil {
+		rec.sockets.Dec()
 	}
 }
 

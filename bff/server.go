@@ -33,21 +33,29 @@ type Server struct {
 	endpoints      *echo.Echo
 
 	sessions *session.Manager
-	store    Claimer
+	store    Marks
 	mint     Minter
 	secrets  *secret.Ring
 	records  *Records
 	http     *telemetry.HTTP
 	log      *slog.Logger
 	proxies  proxies
-	limiter  *limiter
+	limiter  *limiter // of sign-ins
+	refusals *limiter // of bad logout tokens
 	now      func() time.Time
+
+	lookEvery time.Duration // at a session that something is open for
 
 	closing    sync.Mutex // held to begin work, and to end beginning it
 	closed     atomic.Bool
-	background sync.WaitGroup // see later
+	background sync.WaitGroup // see later and stay
+	staying    map[string]int // what is open, by session
 	stop       context.Context
 	halt       context.CancelFunc
+	streams    context.Context // of event streams: they are requests, and end before the last ones
+	endStreams context.CancelFunc
+	sockets    context.Context // of WebSockets: they end after the last request
+	endSockets context.CancelFunc
 }
 
 // New checks the whole configuration and makes a Server of it. It does not touch the network.
@@ -66,9 +74,12 @@ func New(cfg Config) (*Server, error) {
 		cookies:   newCookies(f, cfg.Secrets),
 		providers: map[string]LoginProvider{},
 		sessions:  cfg.Sessions, store: cfg.Store, mint: cfg.Mint, secrets: cfg.Secrets, records: cfg.Records, http: cfg.HTTP,
-		log: cfg.Log, proxies: cfg.TrustedProxies, limiter: newLimiter(cfg.LoginPerMinute, cfg.Now), now: cfg.Now,
+		log: cfg.Log, proxies: cfg.TrustedProxies, limiter: newLimiter(cfg.LoginPerMinute, cfg.Now), refusals: newLimiter(badLogoutsPerMinute, cfg.Now), now: cfg.Now,
 	}
+	s.lookEvery, s.staying = lookEvery, map[string]int{}
 	s.stop, s.halt = context.WithCancel(context.Background())
+	s.streams, s.endStreams = context.WithCancel(s.stop)
+	s.sockets, s.endSockets = context.WithCancel(s.stop)
 	for _, p := range f.Providers {
 		s.providers[p.Name()] = p
 	}
@@ -95,18 +106,25 @@ const (
 	loginPath     = ownPath + "/login"
 	callbackPath  = ownPath + "/callback/"
 	loggedOutPath = ownPath + "/logged-out"
+	sessionsPath  = ownPath + "/sessions"
+
+	backchannelPath = ownPath + "/backchannel-logout/"
 )
 
 // mount is the table of Cloakroom's own endpoints.
 func (s *Server) mount() {
 	s.endpoints = echo.New()
 	s.endpoints.HTTPErrorHandler = s.endpointError
-	read, get, post := []string{"GET", "HEAD"}, []string{"GET"}, []string{"POST"}
+	read, get, post, remove := []string{"GET", "HEAD"}, []string{"GET"}, []string{"POST"}, []string{"DELETE"}
 
 	s.endpoint(loginPath, demand{methods: read, session: None, proof: noProof, page: true}, s.login)
 	s.endpoint(callbackPath+":provider", demand{methods: get, session: None, proof: noProof, page: true}, s.callback)
 	s.endpoint(ownPath+"/user", demand{methods: read, session: Required, proof: byHeader}, s.user)
 	s.endpoint(ownPath+"/logout", demand{methods: post, session: Optional, proof: byHeaderOrForm}, s.logout)
+	s.endpoint(backchannelPath+":provider", demand{methods: post, session: None, proof: noProof}, s.backchannelLogout)
+	s.endpoint(sessionsPath, demand{methods: append(remove, read...), session: Required, proof: byHeader}, s.ownSessions)
+	s.endpoint(sessionsPath+"/:id", demand{methods: remove, session: Required, proof: byHeader}, s.endOwnSession)
+	s.endpoint(ownPath+"/events", demand{methods: get, session: Required, proof: byOriginOrBrowse}, s.events)
 	s.endpoint(loggedOutPath, demand{methods: read, session: None, proof: noProof, page: true}, s.loggedOut)
 	s.endpoint(ownPath+"/client.js", demand{methods: read, session: None, proof: noProof}, client)
 	s.endpoint(ownPath+"/client.d.ts", demand{methods: read, session: None, proof: noProof}, client)
@@ -209,11 +227,14 @@ func (s *Server) later(work func(ctx context.Context)) {
 	}
 }
 
-// Close refuses further requests and waits for the work behind the answered ones; once ctx ends it is broken off.
+// Close refuses further requests, ends the streams and WebSockets, telling the other side why, and waits for them and for the
+// work behind the answered requests; once ctx ends that is broken off.
 func (s *Server) Close(ctx context.Context) error {
 	s.closing.Lock()
 	s.closed.Store(true)
 	s.closing.Unlock()
+	s.endStreams()
+	s.endSockets()
 	done := make(chan struct{})
 	go func() {
 		s.background.Wait()
@@ -227,7 +248,7 @@ func (s *Server) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		s.halt()
 		<-done
-		return fmt.Errorf("revocations under way: %w", ctx.Err())
+		return fmt.Errorf("work behind answered requests: %w", ctx.Err())
 	}
 }
 

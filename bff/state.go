@@ -38,7 +38,7 @@ type transaction struct {
 
 // newTransaction begins a sign-in in the browser that has the seed.
 func newTransaction(seed secret.Key, now time.Time) transaction {
-	t := transaction{ID: make([]byte, 16), Started: now.Truncate(time.Second)}
+	t := transaction{ID: make([]byte, 16), Started: now.Truncate(time.Millisecond)}
 	_, _ = rand.Read(t.ID)
 	t.Binding = seed.Derive("login-binding", nil, t.ID, 16)
 	return t

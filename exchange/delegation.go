@@ -1,7 +1,9 @@
 package exchange
 
 import (
+	"maps"
 	"reflect"
+	"slices"
 
 	"cloakroom/token"
 )
@@ -98,8 +100,8 @@ func mismatch(may any, issuer string, who *Actor) string {
 	if _, ok := claims["iss"]; !ok && issuer != who.IDP {
 		return "may_act means the subject's issuer, and the actor has another"
 	}
-	for name, want := range claims {
-		has := who.Claims[name]
+	for _, name := range slices.Sorted(maps.Keys(claims)) { // the same question has the same answer, and the same reason
+		want, has := claims[name], who.Claims[name]
 		switch name {
 		case "iss":
 			has = who.IDP

@@ -13,20 +13,15 @@ import (
 const ownSkew = 30 * time.Second
 
 // examine verifies what a client presented and completes the question with it.
-func (s *Service) examine(ctx context.Context, r *Request, q *Question) *Error {
+func (s *Service) examine(ctx context.Context, r *Request, q *Question, rights *ClientConfig) *Error {
 	if r.Grant != TokenExchange {
 		q.Subject = ServiceSubject(s.cfg.Policy.issuer, r.Client)
 		return nil
 	}
-	// What the client may not do at all is refused before a signature is looked at.
-	early := deciding{p: s.cfg.Policy, q: q}
-	if err := early.client(); err != nil {
-		return err
-	}
 	if r.SubjectToken == "" {
 		return refuse(InvalidRequest, "subject_token is missing", "no subject token")
 	}
-	subject, err := s.subject(ctx, r, early.rights)
+	subject, err := s.subject(ctx, r, rights)
 	if err != nil {
 		return err
 	}
@@ -34,7 +29,7 @@ func (s *Service) examine(ctx context.Context, r *Request, q *Question) *Error {
 	if r.ActorToken == "" {
 		return nil
 	}
-	q.Actor, err = s.actor(ctx, r, early.rights)
+	q.Actor, err = s.actor(ctx, r, rights)
 	return err
 }
 

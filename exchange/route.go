@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"cloakroom/token"
 )
@@ -28,18 +29,7 @@ func (s *Service) MintForRoute(ctx context.Context, r RouteRequest) (Minted, err
 			return m, nil
 		}
 	}
-	q := Question{
-		Client: RouteClient, Route: true, Audience: []string{r.Audience}, Scope: r.Scope, TokenID: newID(), Now: now,
-	}
-	if r.AsService {
-		q.Subject = ServiceSubject(s.cfg.Policy.issuer, RouteClient)
-	} else {
-		q.Subject = SessionSubject(r.Evidence)
-	}
-	if r.PerRequest {
-		q.Method, q.Path = r.Method, r.Path
-	}
-	d := s.cfg.Policy.Decide(q)
+	q, d := s.judgeRoute(&r, now)
 	if d.Err != nil && d.Err.Code != Forbidden && d.Err.Code != Expired {
 		d.Err = &Error{Code: ServerError, Description: "try again", Err: fmt.Errorf("route for audience %q: %w", r.Audience, d.Err)}
 	}
@@ -51,4 +41,25 @@ func (s *Service) MintForRoute(ctx context.Context, r RouteRequest) (Minted, err
 		s.cache.put(key, m, now)
 	}
 	return m, nil
+}
+
+// ExplainRoute is what MintForRoute would do and why, past its cache: nothing is minted and nobody is told.
+func (s *Service) ExplainRoute(r RouteRequest) Decision {
+	_, d := s.judgeRoute(&r, s.cfg.Now())
+	return d
+}
+
+func (s *Service) judgeRoute(r *RouteRequest, now time.Time) (Question, Decision) {
+	q := Question{
+		Client: RouteClient, Route: true, Audience: []string{r.Audience}, Scope: r.Scope, TokenID: newID(), Now: now,
+	}
+	if r.AsService {
+		q.Subject = ServiceSubject(s.cfg.Policy.issuer, RouteClient)
+	} else {
+		q.Subject = SessionSubject(r.Evidence)
+	}
+	if r.PerRequest {
+		q.Method, q.Path = r.Method, r.Path
+	}
+	return q, s.cfg.Policy.Decide(q)
 }

@@ -87,16 +87,34 @@ type Request struct {
 // Exchange answers a client. The error is an *Error.
 func (s *Service) Exchange(ctx context.Context, r Request) (Minted, error) {
 	began := s.cfg.Now()
+	q, d := s.judge(ctx, &r, began)
+	return s.finish(ctx, &q, d, began)
+}
+
+// Explain is what Exchange would do and why: nothing is minted and nobody is told.
+func (s *Service) Explain(ctx context.Context, r Request) Decision {
+	_, d := s.judge(ctx, &r, s.cfg.Now())
+	return d
+}
+
+// judge examines what was presented and decides.
+func (s *Service) judge(ctx context.Context, r *Request, now time.Time) (Question, Decision) {
 	q := Question{
 		Client: r.Client, Grant: r.Grant, SubjectType: r.SubjectType, RequestedType: r.RequestedType,
 		Audience: r.Audience, Resource: r.Resource, Scope: r.Scope, Details: r.Details,
-		TokenID: newID(), Now: began,
+		TokenID: newID(), Now: now,
 	}
-	d := Decision{}
-	if d.Err = s.examine(ctx, &r, &q); d.Err == nil {
-		d = s.cfg.Policy.Decide(q)
+	// What the client may not do at all is refused before a signature is looked at.
+	early := deciding{p: s.cfg.Policy, q: &q}
+	if early.out.Err = early.client(); early.out.Err == nil {
+		if early.out.Err = s.examine(ctx, r, &q, early.rights); early.out.Err != nil {
+			early.step("presented", "refused", early.out.Err.Err.Error())
+		}
 	}
-	return s.finish(ctx, &q, d, began)
+	if early.out.Err != nil {
+		return q, early.out
+	}
+	return q, s.cfg.Policy.Decide(q)
 }
 
 // finish signs what was granted, and tells of it either way.

@@ -39,16 +39,24 @@ func (p *Provider) verifyIDOf(ctx context.Context, t *token.Unverified, clients 
 	if err != nil {
 		return nil, p.judged("ID token", err)
 	}
-	if reason := p.profile.notID(claims); reason != "" {
-		return nil, p.reject("ID token: " + reason)
-	}
-	if err := p.checkParties(claims, clients); err != nil {
-		return nil, p.reject("ID token: " + err.Error())
-	}
-	if err := checkNames(claims); err != nil {
-		return nil, p.reject("ID token: " + err.Error())
+	if err := p.checkID(claims, clients); err != nil {
+		return nil, err
 	}
 	return &idToken{t.Header(), claims}, nil
+}
+
+// checkID judges an ID token's claims: its kind, for whom it is, and the names in it.
+func (p *Provider) checkID(claims token.Claims, clients []string) error {
+	if reason := p.profile.notID(claims); reason != "" {
+		return p.reject("ID token: " + reason)
+	}
+	if err := p.checkParties(claims, clients); err != nil {
+		return p.reject("ID token: " + err.Error())
+	}
+	if err := checkNames(claims); err != nil {
+		return p.reject("ID token: " + err.Error())
+	}
+	return nil
 }
 
 // checkParties judges `aud` beyond having the client in it, and `azp`: no audience that is not trusted, and an azp that is

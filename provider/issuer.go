@@ -98,7 +98,17 @@ func (i *Issuer) Verify(ctx context.Context, t *token.Unverified) (Subject, erro
 	if err != nil {
 		return Subject{}, i.judged("token", err)
 	}
+	s, err := i.Subject(claims)
+	s.Algorithm = t.Header().Algorithm
+	return s, err
+}
+
+// Subject judges and normalises the claims of a token of this issuer. Signature, issuer and times are Verify's.
+func (i *Issuer) Subject(claims token.Claims) (Subject, error) {
 	reason := notAnyKind(claims)
+	if !overlap(claims.Audience(), i.cfg.Audiences) {
+		reason = "its audience is none of audiences"
+	}
 	for _, name := range bindings {
 		if _, there := claims[name]; there {
 			reason = "an ID token: it has " + name
@@ -114,7 +124,7 @@ func (i *Issuer) Verify(ctx context.Context, t *token.Unverified) (Subject, erro
 		return Subject{}, i.reject("token: " + err.Error())
 	}
 	plain := profiles[0] // spelled as the standards have it
-	s := Subject{Claims: plain.access(claims), Client: plain.clientOf(claims), Scope: plain.scopeOf(claims), Algorithm: t.Header().Algorithm}
+	s := Subject{Claims: plain.access(claims), Client: plain.clientOf(claims), Scope: plain.scopeOf(claims)}
 	s.Expiry, _ = claims.Time("exp")
 	return s, nil
 }

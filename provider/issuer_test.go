@@ -147,6 +147,18 @@ func TestAFurtherIssuersKeysAreFoundWhereTheConfigurationSays(t *testing.T) {
 	}
 }
 
+func TestD9_AFurtherIssuersMetadataCannotSendUsAnywhere(t *testing.T) {
+	for uri, says := range map[string]string{"": "absolute", "http://x.example/jwks": "not https", "https://169.254.169.254/jwks": "link-local", "https://u:p@x.example/jwks": "user"} {
+		f := newIDP(t)
+		f.meta["jwks_uri"] = uri
+		_, err := f.further().fetchKeys(background)
+		mustBe(t, err, ErrNonsense)
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v", uri, err)
+		}
+	}
+}
+
 func TestC152_AFloodOfUnknownKeysAtAFurtherIssuerIsOneFetch(t *testing.T) {
 	f := newIDP(t)
 	issuer := f.further()

@@ -14,7 +14,7 @@ type LogoutToken struct {
 	Subject string
 	SID     string    // one sign-in at the provider; "": all of the subject's
 	ID      string    // `jti`: no other logout token of the issuer has it
-	Expires time.Time // nobody takes the token after that
+	Expires time.Time // VerifyLogout does not take the token after that
 }
 
 const (
@@ -47,12 +47,17 @@ func (p *Provider) VerifyLogout(ctx context.Context, raw string) (LogoutToken, e
 			return LogoutToken{}, p.reject("logout token: aud has an audience beside us that is not trusted")
 		}
 	}
-	if iat, there := claims.Time("iat"); !there || p.cfg.Now().Sub(iat) > maxLogoutAge+p.cfg.ClockSkew {
+	iat, there := claims.Time("iat")
+	if !there || p.cfg.Now().Sub(iat) > maxLogoutAge+p.cfg.ClockSkew {
 		return LogoutToken{}, p.reject("logout token: iat is missing, or too long ago")
 	}
-	out := LogoutToken{Subject: claims.Text("sub"), SID: claims.Text("sid"), ID: claims.Text("jti")}
-	out.Expires, _ = claims.Time("exp")
-	return out, nil
+	exp, _ := claims.Time("exp")
+	if last := iat.Add(maxLogoutAge); last.Before(exp) {
+		exp = last
+	}
+	return LogoutToken{
+		Subject: claims.Text("sub"), SID: claims.Text("sid"), ID: claims.Text("jti"), Expires: exp.Add(p.cfg.ClockSkew),
+	}, nil
 }
 
 // notLogout says why claims are not a logout token's; "" where they are.

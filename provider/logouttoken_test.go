@@ -68,7 +68,7 @@ func TestC11_C15_ALogoutTokenIsOneToTheLetter(t *testing.T) {
 			}
 			got, err := f.client().VerifyLogout(background, sign(t, "k1", jose.RS256, rsaKey(), header, merged(f.logoutClaims(), tc.claims)))
 			mustBe(t, err, tc.want)
-			if err == nil && (got.ID != "logout-1" || got.Subject == "" && got.SID == "" || got.Expires.Unix() != 1_790_000_120) {
+			if err == nil && (got.ID != "logout-1" || got.Subject == "" && got.SID == "" || got.Expires.Unix() > 1_790_000_180 || got.Expires.Before(f.now)) {
 				t.Errorf("read as %+v", got)
 			}
 		})
@@ -81,10 +81,12 @@ func TestC11_ALogoutTokenIsSignedByTheProvider(t *testing.T) {
 		return encode(map[string]any{"alg": alg, "kid": "k1"}) + "." + encode(f.logoutClaims()) + "."
 	}
 	for name, raw := range map[string]func(*idp) string{
-		"unsigned":               func(f *idp) string { return unsigned(f, "none") },
-		"with no signature":      func(f *idp) string { return unsigned(f, "RS256") },
-		"by a stranger":          func(f *idp) string { return sign(t, "k1", jose.RS256, otherRSA(), nil, f.logoutClaims()) },
-		"with the client secret": func(f *idp) string { return sign(t, "k1", jose.HS256, []byte(strings.Repeat("s", 32)), nil, f.logoutClaims()) },
+		"unsigned":          func(f *idp) string { return unsigned(f, "none") },
+		"with no signature": func(f *idp) string { return unsigned(f, "RS256") },
+		"by a stranger":     func(f *idp) string { return sign(t, "k1", jose.RS256, otherRSA(), nil, f.logoutClaims()) },
+		"with the client secret": func(f *idp) string {
+			return sign(t, "k1", jose.HS256, []byte(strings.Repeat("s", 32)), nil, f.logoutClaims())
+		},
 		"by an algorithm of the key that is not listed": func(f *idp) string { return sign(t, "k1", jose.PS256, rsaKey(), nil, f.logoutClaims()) },
 		"an ID token": func(f *idp) string { return f.sign(f.idClaims()) },
 		"no token":    func(*idp) string { return "x" },

@@ -33,6 +33,10 @@ func (p *Provider) introspected(ctx context.Context, raw secret.Text) (Subject, 
 	if err != nil {
 		return Subject{}, err
 	}
+	return p.introspectedSubject(answer)
+}
+
+func (p *Provider) introspectedSubject(answer said) (Subject, error) {
 	c := answer.claims
 	if reason := p.notVouchedFor(c); reason != "" {
 		return Subject{}, p.reject("introspection: " + reason)
@@ -102,7 +106,7 @@ func isNotAccessKind(kind string) bool {
 // a token the provider issued, to us.
 func (p *Provider) vouchedFor(ctx context.Context, t Presented) (Subject, error) {
 	if t.ID == "" {
-		return Subject{}, p.reject("access token: nothing tells its client without the ID token that came with it")
+		return Subject{}, p.rejectUnjoined()
 	}
 	id, err := p.verifyID(ctx, t.ID)
 	if err != nil {
@@ -123,11 +127,19 @@ func (p *Provider) vouchedFor(ctx context.Context, t Presented) (Subject, error)
 	case answer.claims.Text("sub") != id.claims.Text("sub"):
 		return Subject{}, p.reject("userinfo: its sub is not the ID token's")
 	}
+	return p.vouchedSubject(id.claims["sub"], answer), nil
+}
+
+func (p *Provider) rejectUnjoined() error {
+	return p.reject("access token: nothing tells its client without the ID token that came with it")
+}
+
+func (p *Provider) vouchedSubject(sub any, answer said) Subject {
 	return Subject{
-		Claims: token.Claims{"iss": p.cfg.Issuer, "sub": id.claims["sub"], "client_id": p.cfg.ClientID, "scope": []any{}},
+		Claims: token.Claims{"iss": p.cfg.Issuer, "sub": sub, "client_id": p.cfg.ClientID, "scope": []any{}},
 		Client: p.cfg.ClientID, Scope: token.Scope{}, Expiry: answer.at.Add(maxUnknownLife),
 		UserInfo: p.profile.identity(answer.claims),
-	}, nil
+	}
 }
 
 // said asks the provider about an access token, or remembers.

@@ -196,7 +196,7 @@ func TestWhatIntrospectionSaidIsRepeatedForAMomentOnly(t *testing.T) {
 	}
 
 	f.mu.Lock()
-	answer["active"] = false
+	answer["active"], answer["exp"] = false, nil
 	f.mu.Unlock()
 	f.advance(time.Hour)
 	for range 2 { // a no is not kept

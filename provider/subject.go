@@ -47,7 +47,30 @@ func (p *Provider) signed(ctx context.Context, t *token.Unverified) (Subject, er
 	if err != nil {
 		return Subject{}, p.judged("access token", err)
 	}
-	if reason := p.profile.notAccess(t.Header().Type, claims); reason != "" {
+	s, err := p.signedSubject(t.Header().Type, claims)
+	s.Algorithm = t.Header().Algorithm
+	return s, err
+}
+
+// AccessSubject judges what is said of an access token, and normalises it, as VerifyAccessToken does with what it has verified:
+// the claims of a JWT, what introspection answers or what userinfo answers, whichever the provider is configured for. joined:
+// an ID token is presented beside it.
+func (p *Provider) AccessSubject(claims token.Claims, joined bool) (Subject, error) {
+	switch p.cfg.AccessTokenValidation {
+	case ByIntrospection:
+		return p.introspectedSubject(said{claims: claims, at: p.cfg.Now()})
+	case ByUserInfo:
+		if !joined {
+			return Subject{}, p.rejectUnjoined()
+		}
+		return p.vouchedSubject(claims["sub"], said{claims: claims, at: p.cfg.Now()}), nil
+	}
+	return p.signedSubject("", claims)
+}
+
+// signedSubject judges and normalises the claims of a JWT of `typ`.
+func (p *Provider) signedSubject(typ string, claims token.Claims) (Subject, error) {
+	if reason := p.profile.notAccess(typ, claims); reason != "" {
 		return Subject{}, p.reject("access token: " + reason)
 	}
 	if err := checkNames(claims); err != nil {
@@ -56,7 +79,7 @@ func (p *Provider) signed(ctx context.Context, t *token.Unverified) (Subject, er
 	if len(p.profile.audienceOf(claims)) == 0 {
 		return Subject{}, p.reject("access token: it names no audience")
 	}
-	s := Subject{Claims: p.profile.access(claims), Client: p.profile.clientOf(claims), Scope: p.profile.scopeOf(claims), Algorithm: t.Header().Algorithm}
+	s := Subject{Claims: p.profile.access(claims), Client: p.profile.clientOf(claims), Scope: p.profile.scopeOf(claims)}
 	if err := p.accept(claims, s.Client, "access token"); err != nil {
 		return Subject{}, err
 	}
@@ -86,20 +109,51 @@ func (p *Provider) accept(c token.Claims, client, what string) error {
 // client that signed the user in can check. What binds it to its sign-in stays in the claims, so that it can be bound to
 // the access token beside it.
 func (p *Provider) VerifyIDToken(ctx context.Context, t *token.Unverified) (Subject, error) {
-	clients := p.cfg.AcceptedClients
-	if !slices.Contains(clients, p.cfg.ClientID) {
-		clients = append(slices.Clone(clients), p.cfg.ClientID)
-	}
-	id, err := p.verifyIDOf(ctx, t, clients)
+	id, err := p.verifyIDOf(ctx, t, p.idClients())
 	if err != nil {
 		return Subject{}, err
 	}
-	s := Subject{Claims: p.profile.spelled(id.claims), Client: id.claims.Text("azp"), Algorithm: id.header.Algorithm}
-	if audience := id.claims.Audience(); s.Client == "" && len(audience) == 1 {
+	return p.idSubject(id.header.Algorithm, id.claims), nil
+}
+
+// IDSubject judges and normalises the claims of an ID token. Signature, issuer and times are VerifyIDToken's.
+func (p *Provider) IDSubject(claims token.Claims) (Subject, error) {
+	clients := p.idClients()
+	if !overlap(claims.Audience(), clients) {
+		return Subject{}, p.reject("ID token: its audience is none of our clients")
+	}
+	if err := p.checkID(claims, clients); err != nil {
+		return Subject{}, err
+	}
+	return p.idSubject("", claims), nil
+}
+
+// idClients are those whose ID tokens may be presented.
+func (p *Provider) idClients() []string {
+	if slices.Contains(p.cfg.AcceptedClients, p.cfg.ClientID) {
+		return p.cfg.AcceptedClients
+	}
+	return append(slices.Clone(p.cfg.AcceptedClients), p.cfg.ClientID)
+}
+
+func (p *Provider) idSubject(algorithm string, claims token.Claims) Subject {
+	s := Subject{Claims: p.profile.spelled(claims), Client: claims.Text("azp"), Algorithm: algorithm}
+	if audience := claims.Audience(); s.Client == "" && len(audience) == 1 {
 		s.Client = audience[0]
 	}
-	s.Expiry, _ = id.claims.Time("exp")
-	return s, nil
+	s.Expiry, _ = claims.Time("exp")
+	return s
+}
+
+// Normalised spells the claims of a signed-in person's two tokens as a sign-in does; nil stays nil.
+func (p *Provider) Normalised(access, identity token.Claims) (token.Claims, token.Claims) {
+	if access != nil {
+		access = p.profile.access(access)
+	}
+	if identity != nil {
+		identity = p.profile.identity(identity)
+	}
+	return access, identity
 }
 
 func overlap(some, others []string) bool {

@@ -15,33 +15,48 @@ import (
 
 // envelopes seals sessions into records and opens them. A record has two: the tokens', which opens with the server's
 // secret and the ticket together, so that neither what is in the store nor that and the secrets yield a token; and the
-// info's, which opens with the server's secret alone, for whoever has only the handle.
+// info's, which opens with the server's secret alone, for whoever has only the handle. Where a refresh token is to be
+// revoked without the ticket, it is in a third one as well, beside the info's.
 //
 // An envelope is a version byte and what secret.Ring sealed. Version, key of the record and generation are authenticated
 // with it: an envelope is of no use in another record, nor beside one of another generation. Whoever can write to the
 // store can still put back a whole record as it was before, up to its end; nothing in it would tell.
-type envelopes struct{ ring *secret.Ring }
+type envelopes struct {
+	ring   *secret.Ring
+	press  *press
+	revoke bool // whether there is a third one
+}
 
 // Purposes of sealing, and the version of what is in the envelopes. A release reads the versions of the one before it.
 const (
-	tokensPurpose = "session/tokens"
-	infoPurpose   = "session/info"
-	version       = 1
+	tokensPurpose     = "session/tokens"
+	infoPurpose       = "session/info"
+	revocationPurpose = "session/revocation"
+	version           = 1
 )
 
 // errVersion: the record is of a release that this one does not know. It may be the next one, in a rolling upgrade.
 var errVersion = fmt.Errorf("%w: record of an unknown version", ErrUnavailable)
 
+// seal makes the record of a session that has all its tokens.
 func (e envelopes) seal(key Key, ticket Ticket, s *Session, idle time.Time) (Record, error) {
 	info, err := writeInfo(s)
 	if err != nil {
 		return Record{}, fmt.Errorf("seal session: %w", err)
 	}
 	context := binding(key, s.Generation)
+	var revocation []byte
+	if e.revoke && s.Tokens.Refresh != "" {
+		var w writer
+		w.token(s.Tokens.Refresh)
+		revocation = e.ring.Seal(revocationPurpose, nil, context, w.buf)
+	}
+	beside := writer{buf: []byte{version}}
+	beside.bytes(revocation)
 	return Record{
 		Generation: s.Generation,
-		Tokens:     slices.Concat([]byte{version}, e.ring.Seal(tokensPurpose, ticket[:], context, writeTokens(s.Tokens))),
-		Info:       slices.Concat([]byte{version}, e.ring.Seal(infoPurpose, nil, context, info)),
+		Tokens:     slices.Concat([]byte{version}, e.ring.Seal(tokensPurpose, ticket[:], context, e.press.press(writeTokens(s.Tokens)))),
+		Info:       slices.Concat(beside.buf, e.ring.Seal(infoPurpose, nil, context, e.press.press(info))),
 		Idle:       idle,
 		Expires:    s.Expires,
 	}, nil
@@ -49,7 +64,11 @@ func (e envelopes) seal(key Key, ticket Ticket, s *Session, idle time.Time) (Rec
 
 // open reads a record. Without a ticket, the session has no tokens. The error is errVersion or why it does not open.
 func (e envelopes) open(key Key, ticket *Ticket, r Record) (*Session, error) {
-	plain, err := e.unseal(infoPurpose, nil, key, r.Generation, r.Info)
+	_, sealed, err := besides(r.Info)
+	if err != nil {
+		return nil, fmt.Errorf("open info: %w", err)
+	}
+	plain, err := e.unseal(infoPurpose, nil, key, r.Generation, sealed)
 	if err != nil {
 		return nil, fmt.Errorf("open info: %w", err)
 	}
@@ -60,27 +79,72 @@ func (e envelopes) open(key Key, ticket *Ticket, r Record) (*Session, error) {
 	if !s.Expires.Equal(r.Expires.Truncate(time.Millisecond)) {
 		return nil, errors.New("absolute end is not the one that was sealed")
 	}
+	s.weight = 3 * len(plain)
 	if ticket == nil {
 		return s, nil
 	}
-	if plain, err = e.unseal(tokensPurpose, ticket[:], key, r.Generation, r.Tokens); err != nil {
+	if sealed, err = unversioned(r.Tokens); err == nil {
+		plain, err = e.unseal(tokensPurpose, ticket[:], key, r.Generation, sealed)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("open tokens: %w", err)
 	}
 	if s.Tokens, err = readTokens(plain); err != nil {
 		return nil, fmt.Errorf("read tokens: %w", err)
 	}
 	s.Tokens.Expiry, s.Tokens.Scope = s.AccessExpiry, s.Scope
+	s.weight += len(s.Tokens.Access)
 	return s, nil
 }
 
-func (e envelopes) unseal(purpose string, extra []byte, key Key, generation uint64, envelope []byte) ([]byte, error) {
+// refreshToken is what the third envelope holds; "" where there is none, or it does not open.
+func (e envelopes) refreshToken(key Key, r Record) secret.Text {
+	revocation, _, err := besides(r.Info)
+	if err != nil || len(revocation) == 0 {
+		return ""
+	}
+	plain, err := e.ring.Open(revocationPurpose, nil, binding(key, r.Generation), revocation)
+	if err != nil {
+		return ""
+	}
+	content := reader{buf: string(plain)}
+	t := content.token()
+	if content.end() != nil {
+		return ""
+	}
+	return t
+}
+
+func (e envelopes) unseal(purpose string, extra []byte, key Key, generation uint64, sealed []byte) (string, error) {
+	content, err := e.ring.Open(purpose, extra, binding(key, generation), sealed)
+	if err != nil {
+		return "", err
+	}
+	return e.press.release(content)
+}
+
+func unversioned(envelope []byte) ([]byte, error) {
 	if len(envelope) == 0 {
 		return nil, errors.New("empty")
 	}
 	if envelope[0] != version {
 		return nil, errVersion
 	}
-	return e.ring.Open(purpose, extra, binding(key, generation), envelope[1:])
+	return envelope[1:], nil
+}
+
+// besides takes apart what a record has for whoever comes without a ticket.
+func besides(info []byte) (revocation, sealed []byte, err error) {
+	rest, err := unversioned(info)
+	if err != nil {
+		return nil, nil, err
+	}
+	n, size := binary.Uvarint(rest)
+	if size <= 0 || n > uint64(len(rest)-size) {
+		return nil, nil, errContent
+	}
+	rest = rest[size:]
+	return rest[:n], rest[n:], nil
 }
 
 // binding is what an envelope is authenticated with.
@@ -90,15 +154,15 @@ func binding(key Key, generation uint64) []byte {
 
 func writeTokens(t Tokens) []byte {
 	var w writer
-	w.text(t.Access.Reveal())
-	w.text(t.Refresh.Reveal())
-	w.text(t.ID.Reveal())
+	w.token(t.Access)
+	w.token(t.Refresh)
+	w.token(t.ID)
 	return w.buf
 }
 
-func readTokens(plain []byte) (Tokens, error) {
+func readTokens(plain string) (Tokens, error) {
 	r := reader{buf: plain}
-	t := Tokens{Access: secret.Text(r.text()), Refresh: secret.Text(r.text()), ID: secret.Text(r.text())}
+	t := Tokens{Access: r.token(), Refresh: r.token(), ID: r.token()}
 	return t, r.end()
 }
 
@@ -117,21 +181,17 @@ func writeInfo(s *Session) ([]byte, error) {
 		flags |= flagRefreshable
 	}
 	w.number(flags)
+	w.text(s.intent.by)
+	w.time(s.intent.until)
 	for _, claims := range []token.Claims{s.Access, s.Identity} {
-		if claims == nil {
-			w.text("")
-			continue
-		}
-		encoded, err := token.EncodeClaims(claims)
-		if err != nil {
+		if err := w.claims(claims); err != nil {
 			return nil, err
 		}
-		w.text(string(encoded))
 	}
 	return w.buf, nil
 }
 
-func readInfo(plain []byte, s *Session) error {
+func readInfo(plain string, s *Session) error {
 	r := reader{buf: plain}
 	for _, text := range []*string{&s.Provider, &s.Issuer, &s.Subject, &s.ProviderSID, &s.UserAgent, &s.Address} {
 		*text = r.text()
@@ -144,16 +204,8 @@ func readInfo(plain []byte, s *Session) error {
 		*at = r.time()
 	}
 	s.Refreshable = r.number()&flagRefreshable != 0
-	for _, claims := range []*token.Claims{&s.Access, &s.Identity} {
-		encoded := r.bytes()
-		if len(encoded) == 0 {
-			continue
-		}
-		var err error
-		if *claims, err = token.DecodeClaims(encoded); err != nil {
-			return err
-		}
-	}
+	s.intent = intent{by: r.text(), until: r.time()}
+	s.Access, s.Identity = r.claims(), r.claims()
 	return r.end()
 }
 

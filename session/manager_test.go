@@ -50,8 +50,12 @@ func TestASessionComesBackAsItStarted(t *testing.T) {
 			Identity:  token.Claims{"sub": subject, "email": email, "groups": []any{"a", "b"}},
 			UserAgent: "Browser/1.0", Address: "192.0.2.7", Tokens: h.login().Tokens,
 		}
+		want.Tokens.Refresh, want.Tokens.ID = "", ""
 		same(t, "started", started, want)
 		same(t, "loaded", h.load(ticket), want)
+		if all, err := h.Tokens(t.Context(), ticket); err != nil || !reflect.DeepEqual(all, h.login().Tokens) && !all.Expiry.Equal(h.login().Tokens.Expiry) {
+			t.Errorf("all tokens: %v", err)
+		}
 		found, err := h.Find(t.Context(), ticket.ID())
 		if err != nil {
 			t.Fatal(err)
@@ -246,9 +250,9 @@ func TestAStoreInTroubleIsNotAnEndedSession(t *testing.T) {
 				wantUnavailable(t, "slide", err)
 				_, err = h.Fresh(request(), ticket, s, time.Hour)
 				wantUnavailable(t, "fresh", err)
-				_, err = h.OfSubject(request(), issuer, subject)
+				_, err = h.Select(request(), session.Selector{Issuer: issuer, Subject: subject})
 				wantUnavailable(t, "of subject", err)
-				_, err = h.OfProviderSID(request(), issuer, "provider-sid-7")
+				_, err = h.Select(request(), session.Selector{Issuer: issuer, ProviderSID: "provider-sid-7"})
 				wantUnavailable(t, "of provider's session", err)
 				synctest.Wait()
 				if fault == sessiontest.FailsBefore {
@@ -290,11 +294,11 @@ func TestSessionsAreFoundByWhoseTheyAre(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantSessions(t, h, issuer, subject, one, two)
-		found, err := h.OfProviderSID(t.Context(), issuer, "provider-sid-8")
+		found, err := h.Select(t.Context(), session.Selector{Issuer: issuer, ProviderSID: "provider-sid-8"})
 		if err != nil || len(found) != 1 || found[0].ID != two.ID {
 			t.Errorf("of provider-sid-8: %v, %v", found, err)
 		}
-		for _, nobody := range [][2]string{{issuer, ""}, {"", subject}, {issuer, "provider-sid-7"}, {issuer + subject, ""}} {
+		for _, nobody := range [][2]string{{issuer, "nobody"}, {"https://nowhere.test", subject}, {issuer, "provider-sid-7"}, {issuer + subject, subject}} {
 			wantSessions(t, h, nobody[0], nobody[1])
 		}
 	})
@@ -317,7 +321,7 @@ func TestAnIndexEntryIsBelievedOnlyIfTheSessionAgrees(t *testing.T) {
 		all := []session.Key{keyOf(t, alice), keyOf(t, bob), keyOf(t, elsewhere), keyOf(t, alice), {}}
 		other := houseOver(t, h.store, h.ring, h.provider, func(cfg *session.Config) { cfg.Store = muddled{h.store, all} })
 		wantSessions(t, other, issuer, subject, alice)
-		found, err := other.OfProviderSID(t.Context(), issuer, "provider-sid-8")
+		found, err := other.Select(t.Context(), session.Selector{Issuer: issuer, ProviderSID: "provider-sid-8"})
 		if err != nil || len(found) != 1 || found[0].ID != bob.ID {
 			t.Errorf("of provider-sid-8: %v, %v", found, err)
 		}
@@ -326,7 +330,7 @@ func TestAnIndexEntryIsBelievedOnlyIfTheSessionAgrees(t *testing.T) {
 
 func wantSessions(t *testing.T, h *house, issuer, subject string, want ...*session.Session) {
 	t.Helper()
-	found, err := h.OfSubject(t.Context(), issuer, subject)
+	found, err := h.Select(t.Context(), session.Selector{Issuer: issuer, Subject: subject})
 	if err != nil {
 		t.Fatal(err)
 	}

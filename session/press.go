@@ -40,7 +40,7 @@ func newPress() (*press, error) {
 
 func (p *press) press(plain []byte) []byte {
 	out := p.encoder.EncodeAll(plain, []byte{pressed})
-	if len(out) > len(plain) {
+	if len(out) >= len(plain)+1 {
 		return slices.Concat([]byte{loose}, plain)
 	}
 	return out

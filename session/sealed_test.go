@@ -180,7 +180,7 @@ func TestARecordOfAnotherReleaseIsNotAnEndedSession(t *testing.T) {
 		wantUnavailable(t, "load", err)
 		_, err = h.Find(t.Context(), s.ID)
 		wantUnavailable(t, "find", err)
-		_, err = h.OfSubject(t.Context(), issuer, subject)
+		_, err = h.Select(t.Context(), session.Selector{Issuer: issuer, Subject: subject})
 		wantUnavailable(t, "of subject", err)
 		if err := h.End(t.Context(), s.ID, "logout"); err != nil { // nobody needs to read what is to go
 			t.Error(err)
@@ -215,7 +215,7 @@ func TestSessionsOutliveARotationOfSecrets(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return [2]string{secret.SealedUnder(r.Tokens[1:]), secret.SealedUnder(r.Info[1:])}
+			return [2]string{secret.SealedUnder(r.Tokens[1:]), secret.SealedUnder(r.Info[2:])}
 		}
 		if got := sealedUnder(); got != [2]string{older.ID(), older.ID()} {
 			t.Errorf("sealed under %v at first", got)
@@ -274,7 +274,7 @@ func TestTokensNeedTheTicket(t *testing.T) {
 			t.Fatal(err)
 		}
 		context := slices.Concat([]byte{1}, keyBytes(keyOf(t, s)), []byte{0, 0, 0, 0, 0, 0, 0, 1})
-		if _, err := h.ring.Open("session/info", nil, context, r.Info[1:]); err != nil {
+		if _, err := h.ring.Open("session/info", nil, context, r.Info[2:]); err != nil {
 			t.Fatalf("the context of this test is not the one of the records: %v", err)
 		}
 		for name, extra := range map[string][]byte{"no ticket": nil, "zeros": make([]byte, 32), "another ticket": other[:], "the key": keyBytes(keyOf(t, s))} {

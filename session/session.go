@@ -38,9 +38,13 @@ type Session struct {
 	UserAgent string // bounded; as the browser calls itself
 	Address   string
 
-	Tokens Tokens // zero when the session was found by its handle, without its ticket
+	// Tokens has the access token alone, and nothing when the session was found by its handle. All of them has the session
+	// that a RefreshFunc is called with; Manager.Tokens returns them.
+	Tokens Tokens
 
 	renewed time.Time // when the provider issued the tokens
+	intent  intent    // of a renewal that was begun and is not settled
+	weight  int       // bytes in memory, beside itself
 }
 
 // Tokens is what the provider issued.
@@ -111,6 +115,7 @@ func (s *Session) with(r Renewal, now time.Time) *Session {
 	next := *s
 	next.Generation++
 	next.renewed = now
+	next.intent = intent{}
 	next.Tokens = r.Tokens
 	if next.Tokens.Refresh == "" {
 		next.Tokens.Refresh = s.Tokens.Refresh
@@ -142,6 +147,13 @@ func (s *Session) identity(now token.Claims) token.Claims {
 		}
 	}
 	return now
+}
+
+// view is the session as requests need it. The other tokens would be most of what a session takes in memory.
+func (s *Session) view() *Session {
+	next := *s
+	next.Tokens.Refresh, next.Tokens.ID = "", ""
+	return &next
 }
 
 // withoutTokens is the session as whoever has no ticket may see it.

@@ -29,9 +29,11 @@ type KeySetDocument struct {
 // meets a key that is not in the set.
 func (k *KeyRing) derive(epoch int64) (*epochKeys, error) {
 	keys := &epochKeys{epoch: epoch, sign: map[string]*signingKey{}, byID: map[string]jose.JSONWebKey{}}
-	publish := func(key *signingKey) {
+	publish := func(key *signingKey, of PublishedKey) {
 		keys.public = append(keys.public, key.public)
 		keys.byID[key.public.KeyID] = key.public
+		of.ID, of.Algorithm = key.public.KeyID, key.alg
+		keys.published = append(keys.published, of)
 	}
 	for _, alg := range k.algorithms {
 		if alg == RS256 {
@@ -43,15 +45,16 @@ func (k *KeyRing) derive(epoch int64) (*epochKeys, error) {
 				if err != nil {
 					return nil, fmt.Errorf("derive %s key: %w", alg, err)
 				}
-				if i == 0 && e == epoch {
+				signs := i == 0 && e == epoch
+				if signs {
 					keys.sign[alg] = key
 				}
-				publish(key)
+				publish(key, PublishedKey{Secret: s.ID(), Epoch: e, Signs: signs})
 			}
 		}
 	}
-	for _, key := range k.rsa {
-		publish(key)
+	for i, key := range k.rsa {
+		publish(key, PublishedKey{Signs: i == 0 && slices.Contains(k.algorithms, RS256)})
 	}
 	if slices.Contains(k.algorithms, RS256) {
 		keys.sign[RS256] = k.rsa[0]

@@ -2,7 +2,6 @@ package token
 
 import (
 	"errors"
-	"math"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -292,7 +291,7 @@ func (r *reader) number() (any, error) {
 		}
 	}
 	f, err := strconv.ParseFloat(text, 64)
-	if err != nil || math.IsInf(f, 0) {
+	if err != nil { // it is beyond what a float64 holds: how it is written was checked above
 		return nil, errNumber
 	}
 	return f, nil

@@ -46,11 +46,12 @@ type KeyRing struct {
 
 // epochKeys is all there is to sign and verify with during one epoch. It is immutable but for the header caches of its keys.
 type epochKeys struct {
-	epoch    int64
-	sign     map[string]*signingKey // by algorithm
-	public   StaticKeys             // in the order of publication
-	byID     map[string]jose.JSONWebKey
-	document KeySetDocument
+	epoch     int64
+	sign      map[string]*signingKey // by algorithm
+	public    StaticKeys             // in the order of publication
+	published []PublishedKey         // the same keys
+	byID      map[string]jose.JSONWebKey
+	document  KeySetDocument
 }
 
 // NewKeyRing derives the keys of the present epoch.
@@ -110,6 +111,18 @@ func (k *KeyRing) CurrentID() string { return k.keys().sign[k.algorithms[0]].pub
 
 // JWKS is the key set to publish now.
 func (k *KeyRing) JWKS() KeySetDocument { return k.keys().document }
+
+// PublishedKey is what there is to know of a key of the set, beside the key.
+type PublishedKey struct {
+	ID        string // `kid`
+	Algorithm string
+	Secret    string // id of the secret it is derived from; "" for one from a file
+	Epoch     int64  // it is derived for; 0 for one from a file
+	Signs     bool   // now; the others only verify
+}
+
+// Published tells of the keys that JWKS holds.
+func (k *KeyRing) Published() []PublishedKey { return slices.Clone(k.keys().published) }
 
 // Candidates implements Keys for our own tokens. It does no I/O and never returns ErrUnavailable.
 func (k *KeyRing) Candidates(ctx context.Context, kid, alg string) ([]jose.JSONWebKey, error) {

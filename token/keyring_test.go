@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/rsa"
 	"encoding/base64"
 	"encoding/hex"
@@ -440,5 +441,38 @@ func TestASignatureThatIsNoneIsNotPassedOn(t *testing.T) {
 		if raw, err := key.sign("at+jwt", []byte("{}")); err == nil || raw != "" {
 			t.Errorf("%s: signed", name)
 		}
+	}
+}
+
+func TestWhatIsPublishedIsWhatTheKeySetHolds(t *testing.T) {
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := NewKeyRing(KeyRingConfig{
+		Secrets: []secret.Key{secret.NewKey(), secret.NewKey()}, Algorithm: ES256, Also: []string{EdDSA, RS256}, Rotate: time.Hour,
+		RSAKeys: []*rsa.PrivateKey{rsaKey}, Now: time.Now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var set struct{ Keys []struct{ Kid, Alg string } }
+	if err := json.Unmarshal(ring.JWKS().JSON, &set); err != nil {
+		t.Fatal(err)
+	}
+	published, signing := ring.Published(), 0
+	if len(published) != len(set.Keys) || len(published) != 2*2*3+1 {
+		t.Fatalf("%d published, %d in the set", len(published), len(set.Keys))
+	}
+	for i, key := range published {
+		if key.ID != set.Keys[i].Kid || key.Algorithm != set.Keys[i].Alg || (key.Secret == "") != (key.Algorithm == RS256) {
+			t.Errorf("%+v is published as %s", key, set.Keys[i].Kid)
+		}
+		if key.Signs {
+			signing++
+		}
+	}
+	if signing != 3 {
+		t.Errorf("%d keys sign, for three algorithms", signing)
 	}
 }

@@ -1,10 +1,23 @@
 #!/usr/bin/env bash
-# Runs every fuzz target of the tree for the time given, one after the other.
+# Runs fuzz targets for the time given, one after the other: those that are named, otherwise every one of the tree.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u | while read -r folder; do
-	grep -ho '^func Fuzz[A-Za-z0-9_]*' "$folder"/*_test.go | cut -d' ' -f2 | while read -r target; do
-		echo "$folder $target"
-		go test -run '^$' -fuzz "^$target\$" -fuzztime "$1" "$folder"
-	done
-done
+time=$1
+shift
+wanted=" $* "
+ran=0
+while IFS=: read -r file line; do
+	target=${line#func }
+	target=${target%%(*}
+	if [ "$wanted" != "  " ] && [[ "$wanted" != *" $target "* ]]; then
+		continue
+	fi
+	ran=$((ran + 1))
+	echo "$(dirname "$file") $target"
+	# what is found is made shorter for a moment only: otherwise the time given is no time at all
+	go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 2s "$(dirname "$file")" </dev/null
+done < <(grep -r --include='*_test.go' --exclude-dir=node_modules '^func Fuzz' . | sort)
+if [ "$ran" = 0 ] || { [ $# -gt 0 ] && [ "$ran" != $# ]; }; then
+	echo "fuzz: $ran targets were run, not those named: $*" >&2
+	exit 1
+fi

@@ -26,19 +26,21 @@ import (
 // knots are tied.
 type house struct {
 	file     *config.File
+	now      func() time.Time
 	log      *slog.Logger
 	registry *prometheus.Registry
 	http     *telemetry.HTTP
 	audit    *telemetry.Audit
 
-	secrets   *secret.Ring
-	store     session.Store
-	sessions  *session.Manager
-	providers []*provider.Provider
-	issuers   []*provider.Issuer // further ones, in the order of the file
-	keys      *token.KeyRing     // nil where nothing is minted
-	exchange  *exchange.Service
-	observe   func(context.Context, exchange.Event) // of every token minted and every refusal
+	secrets    *secret.Ring
+	store      session.Store
+	background []func(context.Context) // what runs while it is open
+	sessions   *session.Manager
+	providers  []*provider.Provider
+	issuers    []*provider.Issuer // further ones, in the order of the file
+	keys       *token.KeyRing     // nil where nothing is minted
+	exchange   *exchange.Service
+	observe    func(context.Context, exchange.Event) // of every token minted and every refusal
 
 	countRequests func(name string) func(endpoint, outcome string) // to a provider or further issuer
 	services      *exchangehttp.Server
@@ -50,11 +52,11 @@ type house struct {
 
 // assemble builds everything and opens nothing: neither the store nor a provider has to answer yet.
 func assemble(file *config.File, log *slog.Logger) (*house, error) {
-	h := &house{file: file, log: log, registry: prometheus.NewRegistry()}
+	h := &house{file: file, now: time.Now, log: log, registry: prometheus.NewRegistry()}
 	h.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	h.http = telemetry.NewHTTP(h.registry)
 	for _, room := range []func() error{
-		h.openSecrets, h.openStore, h.meetProviders, h.meetIssuers, h.keepSessions, h.cutKeys, h.drawFrontend, h.writePolicy, h.serveServices, h.faceBrowser,
+		h.openSecrets, h.openStore, h.meetProviders, h.meetIssuers, h.keepSessions, h.cutKeys, h.drawFrontend, h.openExchange, h.serveServices, h.faceBrowser,
 	} {
 		if err := room(); err != nil {
 			return nil, err
@@ -97,6 +99,7 @@ func (h *house) open(ctx context.Context) (*daemon.Daemon, error) {
 		options.Drained = append(options.Drained, h.browser.Close)
 	}
 	options.Drained = append(options.Drained, h.sessions.Close, func(context.Context) error { return h.store.Close() })
+	options.Background = append(options.Background, h.background...)
 	for _, p := range h.providers {
 		options.Background = append(options.Background, p.Run)
 	}

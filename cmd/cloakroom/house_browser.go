@@ -86,7 +86,7 @@ func frontRoute(r config.Route) (bff.Route, error) {
 		Session:          map[string]bff.Need{"required": bff.Required, "optional": bff.Optional, "none": bff.None}[r.Session],
 		LoginOnNoSession: r.NoSession == config.NoSessionLogin,
 		Allow:            r.Allow.Rule, Methods: r.Methods, CSRFFetchMetadata: r.CSRF == "fetch-metadata",
-		Timeout: r.Timeout, MaxBody: int64(r.MaxBody), KeepEncodedPath: r.EncodedPath == "keep",
+		Timeout: r.Timeout, MaxBody: int64(r.MaxBody), KeepEncodedPath: r.EncodedPath == "keep", WebSocket: r.WebSocket,
 	}
 	var err error
 	if r.SPA != "" {

@@ -49,8 +49,8 @@ func (h *house) cutKeys() error {
 	return nil
 }
 
-// writePolicy turns the configuration's audiences and clients into the exchange's policy.
-func (h *house) writePolicy() error {
+// policy turns the configuration's audiences and clients into the exchange's policy.
+func (h *house) policy() (*exchange.Policy, error) {
 	cfg := exchange.PolicyConfig{Issuer: h.file.Exchange.Issuer}
 	for _, a := range h.audiences() {
 		cfg.Audiences = append(cfg.Audiences, audienceConfig(a))
@@ -63,12 +63,21 @@ func (h *house) writePolicy() error {
 	}
 	policy, err := exchange.NewPolicy(cfg)
 	if err != nil {
-		return fmt.Errorf("exchange: %w", err)
+		return nil, fmt.Errorf("exchange: %w", err)
+	}
+	return policy, nil
+}
+
+// openExchange puts policy, keys, issuers and sessions together.
+func (h *house) openExchange() error {
+	policy, err := h.policy()
+	if err != nil {
+		return err
 	}
 	h.observe = h.observer()
 	h.exchange, err = exchange.NewService(exchange.Config{
 		Policy: policy, Keys: h.keys, Issuers: h.trusted(), Sessions: evidence{h.sessions},
-		Cookies: cookieEvidence{h.frontend.SessionCodec(h.secrets), h.sessions}, Now: time.Now, Observe: h.observe,
+		Cookies: cookieEvidence{h.frontend.SessionCodec(h.secrets), h.sessions}, Revoked: revocations{h.store, time.Now}, Now: time.Now, Observe: h.observe,
 	})
 	return err
 }

@@ -18,22 +18,23 @@ func (h *house) operators() http.Handler {
 	mux.HandleFunc("GET /healthz", h.health.Live)
 	mux.HandleFunc("GET /readyz", h.health.Ready)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(h.registry, promhttp.HandlerOpts{Registry: h.registry}))
+	h.administer(mux)
 	return h.observed("admin", mux)
 }
 
 // serveServices makes the services' side. It is there also where its listener is not opened: the public one may publish
 // its keys.
-func (h *house) serveServices() (err error) {
-	var clients []exchangehttp.Caller
-	for _, c := range h.file.Exchange.Clients {
-		clients = append(clients, exchangehttp.Caller{ID: c.Name, Secrets: c.Auth.Secrets})
+func (h *house) serveServices() error {
+	clients, err := h.callers()
+	if err != nil {
+		return err
 	}
 	url := h.file.Internal.URL
 	if url == "" {
 		url = h.exchange.Policy().Issuer()
 	}
 	h.services, err = exchangehttp.New(exchangehttp.Config{
-		Service: h.exchange, Keys: h.keys, Clients: clients, URL: url, TokensPerSecond: h.file.Limits.TokenPerSecond,
+		Service: h.exchange, Keys: h.keys, Clients: clients, Markers: h.store, URL: url, TokensPerSecond: h.file.Limits.TokenPerSecond,
 		Observe: h.observe, HTTP: h.http, Log: h.log,
 	})
 	return err
@@ -43,7 +44,7 @@ func (h *house) serveServices() (err error) {
 func (h *house) listeners() ([]daemon.Listener, error) {
 	all := []daemon.Listener{{Name: "admin", Address: h.file.Admin.Listen, Handler: h.operators()}}
 	if h.browser != nil {
-		all = append(all, daemon.Listener{Name: "public", Address: h.file.Public.Listen, Handler: h.browser.Handler()})
+		all = append(all, daemon.Listener{Name: "public", Address: h.file.Public.Listen, Handler: h.browser.Handler(), Closing: h.browser.EndStreams})
 	}
 	if h.file.Internal.Listen != config.Off {
 		all = append(all, daemon.Listener{Name: "internal", Address: h.file.Internal.Listen, Handler: h.services.Handler()})

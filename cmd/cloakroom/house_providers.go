@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -30,7 +29,7 @@ func (h *house) meetProviders() error {
 			Algorithms: c.Algorithms, RequirePKCE: c.RequirePKCE, UserInfo: c.UserInfo, IDTokenHint: c.IDTokenHint,
 			AccessTokenValidation: c.AccessTokenValidation, AcceptedAudiences: c.AcceptedAudiences, AcceptedClients: c.AcceptedClients,
 			Endpoints: c.Endpoints, ClockSkew: c.ClockSkew, Timeout: c.Timeout, CAFile: c.CAFile, Proxy: c.Proxy.Reveal(),
-			Egress: h.file.Limits.EgressAllow, Now: time.Now,
+			Egress: h.file.Limits.EgressAllow, Now: h.now,
 			Observe: h.countRequests(c.Name),
 			Warn:    func(message string) { h.log.Warn(message, "provider", c.Name) },
 		})
@@ -47,7 +46,7 @@ func (h *house) meetIssuers() error {
 	for _, c := range h.file.Issuers {
 		cfg := provider.IssuerConfig{
 			Name: c.Name, Issuer: c.Issuer, JWKSURI: c.JWKSURI, Audiences: c.Audiences, Algorithms: c.Algorithms,
-			Egress: h.file.Limits.EgressAllow, Now: time.Now, Observe: h.countRequests(c.Name),
+			Egress: h.file.Limits.EgressAllow, Now: h.now, Observe: h.countRequests(c.Name),
 		}
 		if c.JWKSFile != "" {
 			content, err := os.ReadFile(c.JWKSFile)

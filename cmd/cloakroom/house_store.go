@@ -10,6 +10,7 @@ import (
 
 	"cloakroom/bff"
 	"cloakroom/exchange"
+	"cloakroom/provider"
 	"cloakroom/secret"
 	"cloakroom/session"
 	"cloakroom/session/memstore"
@@ -33,7 +34,7 @@ func (h *house) openStore() error {
 	s := h.file.Store
 	store, err := redisstore.New(redisstore.Config{
 		URL: s.URL.Reveal(), Username: s.Username, Password: s.Password, Prefix: s.Prefix, Timeout: s.Timeout,
-		CAFile: s.CAFile, CertFile: s.CertFile, KeyFile: s.KeyFile,
+		SentinelUsername: s.SentinelUsername, SentinelPassword: s.SentinelPassword, CAFile: s.CAFile, CertFile: s.CertFile, KeyFile: s.KeyFile,
 		Observe: func(op, outcome string, took time.Duration) {
 			operations.WithLabelValues(op, outcome).Inc()
 			duration.WithLabelValues(op).Observe(took.Seconds())
@@ -43,27 +44,78 @@ func (h *house) openStore() error {
 		return fmt.Errorf("store: %w", err)
 	}
 	h.store = store
+	h.background = append(h.background, func(ctx context.Context) {
+		store.Advise(ctx, func(problem, remedy string) { h.log.WarnContext(ctx, "store", "problem", problem, "remedy", remedy) })
+	})
 	return nil
 }
 
 // keepSessions makes the manager of the sessions' life; what it tells goes to the audit and the metrics.
 func (h *house) keepSessions() error {
 	h.records = bff.NewRecords(h.registry, h.audit, h.log)
+	cached := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "cloakroom_session_cache_total", Help: "Sessions looked up: found in memory (hit), in the store (miss), or in the store because memory could not be trusted (bypass).",
+	}, []string{"result"})
+	h.registry.MustRegister(cached)
 	manager, err := session.NewManager(session.Config{
-		Store:         h.store,
-		Secrets:       h.secrets,
-		Limits:        session.Limits{Idle: h.file.Session.Idle, Absolute: h.file.Session.Absolute},
-		RefreshBefore: h.file.Session.RefreshBefore,
-		Refresh:       bff.Refresher(h.providers, h.records),
-		Now:           time.Now,
-		Ended:         h.records.Ended,
-		RefreshFailed: h.records.RefreshFailed,
+		Store:          h.store,
+		Secrets:        h.secrets,
+		Limits:         session.Limits{Idle: h.file.Session.Idle, Absolute: h.file.Session.Absolute},
+		MaxPerUser:     h.file.Session.MaxPerUser,
+		RefreshBefore:  h.file.Session.RefreshBefore,
+		RefreshEvery:   h.file.Session.RefreshEvery,
+		Refresh:        bff.Refresher(h.providers, h.records),
+		RefreshTimeout: h.longestRefresh(),
+		RevokeOnEnd:    h.file.Session.RevokeOnEnd == "always",
+		Revoke:         h.revoke,
+		Now:            h.now,
+		Ended:          h.records.Ended,
+		RefreshFailed:  h.records.RefreshFailed,
+		Cached:         func(result string) { cached.WithLabelValues(result).Inc() },
 	})
 	if err != nil {
 		return fmt.Errorf("sessions: %w", err)
 	}
 	h.sessions = manager
+	h.background = append(h.background, manager.Run)
 	return nil
+}
+
+// longestRefresh is how long renewing tokens may take at the slowest provider: the call itself, and fetching keys that an
+// ID token is signed with.
+func (h *house) longestRefresh() time.Duration {
+	longest := time.Duration(0)
+	for _, p := range h.file.Providers {
+		longest = max(longest, p.Timeout)
+	}
+	return 2*longest + time.Second
+}
+
+// revokePauses stand before each attempt to revoke a refresh token of a session that has ended.
+var revokePauses = []time.Duration{0, time.Second, 5 * time.Second}
+
+// revoke tells the provider that a refresh token is of no more use (RFC 7009). It may be down: it is told a few times.
+func (h *house) revoke(ctx context.Context, name string, refresh secret.Text) {
+	for _, p := range h.providers {
+		if p.Name() != name {
+			continue
+		}
+		for _, pause := range revokePauses {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(pause):
+			}
+			err := p.Revoke(ctx, refresh)
+			if err == nil {
+				return
+			}
+			h.log.WarnContext(ctx, "revoke refresh token", "provider", name, "error", err)
+			if !errors.Is(err, provider.ErrUnavailable) {
+				return // it would say the same again
+			}
+		}
+	}
 }
 
 // evidence finds what is known of the person behind a session's handle, for the exchange.

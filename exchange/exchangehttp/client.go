@@ -192,4 +192,3 @@ func tokenOf(body []byte, form url.Values, sent time.Time) (Token, error) {
 
 // wallClock is the time without the monotonic clock, which stands still while a machine sleeps; tokens expire all the same.
 func wallClock() time.Time { return time.Now().Round(0) }
-

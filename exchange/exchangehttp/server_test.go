@@ -60,11 +60,14 @@ func TestMetadata(t *testing.T) {
 	want := map[string]string{
 		"issuer": `"` + us + `"`, "token_endpoint": `"` + us + `/oauth2/token"`, "jwks_uri": `"` + us + `/.well-known/jwks.json"`,
 		"introspection_endpoint": `"` + us + `/oauth2/introspect"`, "revocation_endpoint": `"` + us + `/oauth2/revoke"`, "response_types_supported": `[]`,
-		"grant_types_supported":                         `["urn:ietf:params:oauth:grant-type:token-exchange","client_credentials"]`,
-		"token_endpoint_auth_methods_supported":         `["client_secret_basic","client_secret_post"]`,
-		"introspection_endpoint_auth_methods_supported": `["client_secret_basic","client_secret_post"]`,
-		"revocation_endpoint_auth_methods_supported":    `["client_secret_basic","client_secret_post"]`,
-		"access_token_signing_alg_values_supported":     `["ES256","EdDSA"]`,
+		"grant_types_supported":                                    `["urn:ietf:params:oauth:grant-type:token-exchange","client_credentials"]`,
+		"token_endpoint_auth_methods_supported":                    `["client_secret_basic","client_secret_post","private_key_jwt"]`,
+		"introspection_endpoint_auth_methods_supported":            `["client_secret_basic","client_secret_post","private_key_jwt"]`,
+		"revocation_endpoint_auth_methods_supported":               `["client_secret_basic","client_secret_post","private_key_jwt"]`,
+		"token_endpoint_auth_signing_alg_values_supported":         `["RS256","PS256","ES256","EdDSA"]`,
+		"introspection_endpoint_auth_signing_alg_values_supported": `["RS256","PS256","ES256","EdDSA"]`,
+		"revocation_endpoint_auth_signing_alg_values_supported":    `["RS256","PS256","ES256","EdDSA"]`,
+		"access_token_signing_alg_values_supported":                `["ES256","EdDSA"]`,
 	}
 	for name, value := range want {
 		got, err := json.Marshal(m[name])

@@ -45,6 +45,7 @@ type world struct {
 	issuers  map[string]*issuer
 	sessions *sessions
 	revoked  *revocations
+	markers  *markers
 	log      *lockedBuffer
 
 	mu     sync.Mutex
@@ -63,12 +64,13 @@ func newWorld(t testing.TB, change ...func(*exchange.PolicyConfig, *exchangehttp
 	if w.keys, err = token.NewKeyRing(token.KeyRingConfig{Secrets: []secret.Key{secret.NewKey()}, Algorithm: "ES256", Also: []string{"EdDSA"}, Rotate: time.Hour, Now: clock}); err != nil {
 		t.Fatal(err)
 	}
+	w.markers = &markers{now: clock, of: map[string]mark{}}
 	policy := examplePolicy()
 	cfg := exchangehttp.Config{
-		Keys: w.keys, URL: us, Now: clock, Log: slog.New(slog.NewJSONHandler(w.log, nil)), Observe: w.observe,
+		Keys: w.keys, Markers: w.markers, URL: us, Now: clock, Log: slog.New(slog.NewJSONHandler(w.log, nil)), Observe: w.observe,
 		Clients: []exchangehttp.Caller{
 			{ID: "orders", Secrets: []secret.Text{"orders-secret"}}, {ID: "gateway", Secrets: []secret.Text{secretA, "gateway-next"}},
-			{ID: "support", Secrets: []secret.Text{"support-secret"}}, {ID: "batch", Secrets: []secret.Text{"batch-secret"}}, {ID: "keyed"},
+			{ID: "support", Secrets: []secret.Text{"support-secret"}}, {ID: "batch", Secrets: []secret.Text{"batch-secret"}}, {ID: "keyed", Keys: keyedPublic()},
 		},
 	}
 	for _, c := range change {
@@ -121,7 +123,7 @@ func examplePolicy() exchange.PolicyConfig {
 				SubjectTypes: []exchange.TokenType{exchange.AccessToken, exchange.IDToken, exchange.SessionToken}, Actor: exchange.ActorNone},
 			{ID: "support", Grants: te, Audiences: []string{"payments"}, SubjectTypes: []exchange.TokenType{exchange.AccessToken, exchange.JWT}, SubjectAudiences: []string{"support"}, Actor: exchange.ActorRequired},
 			{ID: "batch", Grants: []exchange.Grant{exchange.TokenExchange, exchange.ClientCredentials}, Audiences: []string{"stock"}, SubjectTypes: []exchange.TokenType{exchange.AccessToken}, SubjectAudiences: []string{"batch", "stock"}, Actor: exchange.ActorNone},
-			{ID: "keyed", Grants: te, Audiences: []string{"orders"}, SubjectTypes: []exchange.TokenType{exchange.AccessToken}, Actor: exchange.ActorNone},
+			{ID: "keyed", Grants: []exchange.Grant{exchange.TokenExchange, exchange.ClientCredentials}, Audiences: []string{"orders", "ledger"}, SubjectTypes: []exchange.TokenType{exchange.AccessToken}, SubjectAudiences: []string{"orders", "ledger"}, Actor: exchange.ActorNone},
 		},
 	}
 }

@@ -1,7 +1,9 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -21,6 +23,11 @@ type Listener struct {
 	// Closing is called once the listener takes no more connections, for the Handler to end requests that would never end
 	// by themselves. nil: there are none.
 	Closing func()
+
+	// Patience is how long a client may take for the next piece of what it sends or is sent. 0: 30 s.
+	Patience time.Duration
+	// MaxConnections bounds those open at a time; further ones wait. 0: a share of the process's file descriptors.
+	MaxConnections int
 }
 
 // Options is what a daemon runs.
@@ -69,9 +76,11 @@ func Start(ctx context.Context, o Options) (*Daemon, error) {
 	}
 	failed := make(chan error, len(sockets))
 	for i, l := range o.Listeners {
+		l.Patience = cmp.Or(l.Patience, patience)
 		server := newServer(l, o.Log)
 		d.servers = append(d.servers, server)
-		go func() { failed <- serve(server, sockets[i]) }() // ends with the server, which drain ends
+		guarded := guard(sockets[i], l, server.TLSConfig)
+		go func() { failed <- serve(server, guarded) }() // ends with the server, which drain ends
 	}
 	o.Health.begin()
 	go func() {
@@ -122,7 +131,8 @@ func (d *Daemon) drain(endBackground func()) error {
 func newServer(l Listener, log *slog.Logger) *http.Server {
 	s := &http.Server{
 		Addr:              l.Address,
-		Handler:           l.Handler,
+		Handler:           paced(l.Handler, l.Patience),
+		ConnState:         turn,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
@@ -139,13 +149,16 @@ func newServer(l Listener, log *slog.Logger) *http.Server {
 	return s
 }
 
-func serve(s *http.Server, socket net.Listener) error {
-	var err error
-	if s.TLSConfig != nil {
-		err = s.ServeTLS(socket, "", "")
-	} else {
-		err = s.Serve(socket)
+// guard puts our own connections between the socket, or TLS over it, and the server.
+func guard(socket net.Listener, l Listener, config *tls.Config) net.Listener {
+	if config != nil {
+		socket = tls.NewListener(socket, config)
 	}
+	return newListener(socket, cmp.Or(l.MaxConnections, mostConnections()), l.Patience)
+}
+
+func serve(s *http.Server, socket net.Listener) error {
+	err := s.Serve(socket)
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

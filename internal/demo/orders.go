@@ -3,9 +3,14 @@ package demo
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+
+	"cloakroom/exchange/exchangehttp"
+	"cloakroom/secret"
+	"cloakroom/token"
 )
 
 // Order is one sample order.
@@ -18,7 +23,7 @@ type Order struct {
 // passes on the one it was sent, which is for orders alone.
 type ordersService struct {
 	guard    guard
-	exchange exchanger
+	exchange *exchangehttp.Client
 	payments string // where payments listens
 	client   *http.Client
 }
@@ -37,7 +42,7 @@ type Attempt struct {
 	Answer json.RawMessage `json:"answer"`
 }
 
-func newOrders(g guard, x exchanger, paymentsURL string, client *http.Client) http.Handler {
+func newOrders(g guard, x *exchangehttp.Client, paymentsURL string, client *http.Client) http.Handler {
 	s := ordersService{guard: g, exchange: x, payments: paymentsURL, client: client}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /orders", s.list)
@@ -60,15 +65,15 @@ func (s ordersService) list(w http.ResponseWriter, r *http.Request) {
 		Service: orders, Verified: s.guard.report(claims),
 		Orders: []Order{{"O2041", "Wool coat"}, {"O2042", "Umbrella, black"}},
 	}
-	token, refusal, err := s.exchange.token(r.Context(), raw, payments, "")
+	exchanged, refused, err := s.forPayments(r.Context(), raw, nil)
 	switch {
 	case err != nil:
 		answer(w, http.StatusBadGateway, Refusal{orders, []string{"the exchange cannot be reached"}})
 		return
-	case refusal != nil:
-		out.Payments = refusal.Answer
+	case refused != nil:
+		out.Payments = refused.Answer
 	default:
-		told, err := s.askPayments(r.Context(), token)
+		told, err := s.askPayments(r.Context(), exchanged)
 		if err != nil {
 			answer(w, http.StatusBadGateway, Refusal{orders, []string{"payments cannot be reached"}})
 			return
@@ -85,12 +90,12 @@ func (s ordersService) tryScope(w http.ResponseWriter, r *http.Request) {
 		refuse(w, orders, err)
 		return
 	}
-	_, refusal, err := s.exchange.token(r.Context(), raw, payments, "payments:read.any")
+	_, refused, err := s.forPayments(r.Context(), raw, token.Scope{"payments:read.any"})
 	switch {
 	case err != nil:
 		answer(w, http.StatusBadGateway, Refusal{orders, []string{"the exchange cannot be reached"}})
-	case refusal != nil:
-		answer(w, http.StatusOK, refusal)
+	case refused != nil:
+		answer(w, http.StatusOK, refused)
 	default:
 		answer(w, http.StatusOK, Attempt{http.StatusOK, json.RawMessage(`{"granted":"payments:read.any"}`)})
 	}
@@ -111,24 +116,35 @@ func (s ordersService) tryForward(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, told)
 }
 
-func (s ordersService) askPayments(ctx context.Context, token string) (Attempt, error) {
-	return call(ctx, s.client, http.MethodGet, s.payments+"/payments", token)
+// forPayments exchanges the token orders was sent for one that speaks to payments. A refusal of Cloakroom's is not an error:
+// it says why.
+func (s ordersService) forPayments(ctx context.Context, sent string, scope token.Scope) (string, *Attempt, error) {
+	got, err := s.exchange.Exchange(ctx, exchangehttp.Request{Subject: secret.Text(sent), Audience: []string{payments}, Scope: scope})
+	var refused *exchangehttp.Error
+	if errors.As(err, &refused) {
+		told, err := json.Marshal(struct {
+			Error       string `json:"error"`
+			Description string `json:"error_description"`
+		}{string(refused.Code), refused.Description})
+		return "", &Attempt{refused.Status, told}, err
+	}
+	return got.Value.Reveal(), nil, err
+}
+
+func (s ordersService) askPayments(ctx context.Context, bearer string) (Attempt, error) {
+	return call(ctx, s.client, http.MethodGet, s.payments+"/payments", bearer)
 }
 
 // maxAnswer bounds what one service reads of another's answer.
 const maxAnswer = 256 << 10
 
 // call sends a request with a bearer token and returns the JSON that came back, whatever its status.
-func call(ctx context.Context, client *http.Client, method, url, token string) (Attempt, error) {
+func call(ctx context.Context, client *http.Client, method, url, bearer string) (Attempt, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		return Attempt{}, fmt.Errorf("ask %s: %w", url, err)
 	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	return send(client, req)
-}
-
-func send(client *http.Client, req *http.Request) (Attempt, error) {
+	req.Header.Set("Authorization", "Bearer "+bearer)
 	resp, err := client.Do(req)
 	if err != nil {
 		return Attempt{}, fmt.Errorf("ask %s: %w", req.URL.Path, err)

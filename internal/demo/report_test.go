@@ -68,7 +68,7 @@ func TestProviderReportsClaimsAndNoToken(t *testing.T) {
 func TestOrdersRefusesTheIDToken(t *testing.T) {
 	c := newCounter(t)
 	idp, access := signedIn(t)
-	ordersServer := httptest.NewServer(newOrders(c.guard(orders), exchanger{}, "", c.Client()))
+	ordersServer := httptest.NewServer(newOrders(c.guard(orders), nil, "", c.Client()))
 	defer ordersServer.Close()
 	var told struct {
 		Status int

@@ -11,7 +11,9 @@ import (
 	"path/filepath"
 	"time"
 
+	"cloakroom/exchange/exchangehttp"
 	"cloakroom/internal/idptest"
+	"cloakroom/secret"
 	page "cloakroom/web/demo"
 )
 
@@ -68,7 +70,9 @@ func Start(ctx context.Context, o Options) (d *Demo, err error) {
 	secrets := newCredentials()
 	d.URL, d.Internal, d.Admin = at.publicURL(), at.internalURL(), fmt.Sprintf("http://127.0.0.1:%d", at.admin)
 	d.Provider = newProvider(at, secrets)
-	d.serve(ctx, at, own, secrets)
+	if err := d.serve(ctx, at, own, secrets); err != nil {
+		return d, err
+	}
 
 	spa := filepath.Join(folder, "spa")
 	if err := os.CopyFS(spa, page.Files()); err != nil {
@@ -163,17 +167,23 @@ func newProvider(at places, secrets credentials) *idptest.Provider {
 }
 
 // serve answers for the provider and the two services.
-func (d *Demo) serve(ctx context.Context, at places, own listeners, secrets credentials) {
+func (d *Demo) serve(ctx context.Context, at places, own listeners, secrets credentials) error {
 	client := &http.Client{Timeout: 5 * time.Second}
 	keySet := at.internalURL() + "/.well-known/jwks.json"
 	var customers []string
 	for _, user := range idptest.DefaultUsers() {
 		customers = append(customers, user.Subject)
 	}
-	exchange := exchanger{endpoint: at.internalURL() + "/oauth2/token", id: orders, secret: secrets.orders, client: client}
+	exchange, err := exchangehttp.NewClient(exchangehttp.ClientConfig{
+		Endpoint: at.internalURL() + "/oauth2/token", ID: orders, Secret: secret.Text(secrets.orders), HTTP: client,
+	})
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
 	d.answer(own.payments, newPayments(newGuard(ctx, at.internalURL(), keySet, policyOf(payments), time.Now), customers))
 	d.answer(own.orders, newOrders(newGuard(ctx, at.internalURL(), keySet, policyOf(orders), time.Now), exchange, at.paymentsURL(), client))
 	d.answer(own.provider, newReporter(d.Provider, at.ordersURL(), client))
+	return nil
 }
 
 func (d *Demo) answer(listener net.Listener, handler http.Handler) {

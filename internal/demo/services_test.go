@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"cloakroom/exchange/exchangehttp"
 )
 
 // counter stands in for Cloakroom's internal listener: a key set, and an exchange that does what the test says.
@@ -88,6 +90,15 @@ func (c *counter) mint(typ string, change map[string]any) string {
 		c.Fatal(err)
 	}
 	return compact
+}
+
+func (c *counter) exchanger() *exchangehttp.Client {
+	c.Helper()
+	client, err := exchangehttp.NewClient(exchangehttp.ClientConfig{Endpoint: c.URL + "/oauth2/token", ID: orders, Secret: "s3cret", HTTP: c.Client()})
+	if err != nil {
+		c.Fatal(err)
+	}
+	return client
 }
 
 func (c *counter) guard(audience string) guard {
@@ -180,11 +191,14 @@ func TestOrdersExchangesItsToken(t *testing.T) {
 	paymentsServer := httptest.NewServer(newPayments(c.guard(payments), []string{"alice-sub"}))
 	defer paymentsServer.Close()
 	c.exchange = func(url.Values) (int, map[string]any) {
-		return http.StatusOK, map[string]any{"access_token": c.mint("at+jwt", map[string]any{
-			"aud": "payments", "scope": "payments:read", "client_id": orders, "act": map[string]any{"iss": c.URL, "sub": orders},
-		})}
+		return http.StatusOK, map[string]any{
+			"issued_token_type": "urn:ietf:params:oauth:token-type:access_token", "token_type": "Bearer",
+			"access_token": c.mint("at+jwt", map[string]any{
+				"aud": "payments", "scope": "payments:read", "client_id": orders, "act": map[string]any{"iss": c.URL, "sub": orders},
+			}),
+		}
 	}
-	service := newOrders(c.guard(orders), exchanger{c.URL + "/oauth2/token", orders, "s3cret", c.Client()}, paymentsServer.URL, c.Client())
+	service := newOrders(c.guard(orders), c.exchanger(), paymentsServer.URL, c.Client())
 	sent := c.mint("at+jwt", nil)
 
 	var said OrdersAnswer
@@ -218,7 +232,7 @@ func TestOrdersTellsWhatTheExchangeRefuses(t *testing.T) {
 	c.exchange = func(form url.Values) (int, map[string]any) {
 		return http.StatusBadRequest, map[string]any{"error": "invalid_scope", "error_description": form.Get("scope")}
 	}
-	service := newOrders(c.guard(orders), exchanger{c.URL + "/oauth2/token", orders, "s3cret", c.Client()}, "", c.Client())
+	service := newOrders(c.guard(orders), c.exchanger(), "", c.Client())
 	var said Attempt
 	c.ask(service, http.MethodPost, "/orders/try/scope", c.mint("at+jwt", nil), &said)
 	if said.Status != 400 || string(said.Answer) != `{"error":"invalid_scope","error_description":"payments:read.any"}` {
@@ -230,7 +244,7 @@ func TestOrdersTellsThatPaymentsTakesNoForeignToken(t *testing.T) {
 	c := newCounter(t)
 	paymentsServer := httptest.NewServer(newPayments(c.guard(payments), nil))
 	defer paymentsServer.Close()
-	service := newOrders(c.guard(orders), exchanger{}, paymentsServer.URL, c.Client())
+	service := newOrders(c.guard(orders), nil, paymentsServer.URL, c.Client())
 	var said Attempt
 	c.ask(service, http.MethodPost, "/orders/try/forward", c.mint("at+jwt", nil), &said)
 	if said.Status != 401 || !strings.Contains(string(said.Answer), "aud is orders, not payments") {

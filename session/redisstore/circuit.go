@@ -59,14 +59,21 @@ type noAnswer struct{ text string }
 
 func (e noAnswer) Error() string { return e.text }
 
-func (c *circuit) pass(ctx context.Context, do func() error) error {
+// within marks the context of what a circuit let pass. The library greets a server on a new connection by commands of their
+// own, which come by here too.
+type within struct{}
+
+func (c *circuit) pass(ctx context.Context, do func(context.Context) error) error {
+	if ctx.Value(within{}) == c {
+		return do(ctx)
+	}
 	probe, err := c.enter()
 	if err != nil {
 		return err
 	}
 	v := unknown
 	defer func() { c.leave(probe, v, err) }()
-	err = do()
+	err = do(context.WithValue(ctx, within{}, c))
 	v = judge(ctx, err)
 	if v == worked || errors.Is(err, redis.ErrClosed) { // by ErrClosed it learns that a node has left the cluster
 		return err
@@ -111,13 +118,13 @@ func (c *circuit) DialHook(next redis.DialHook) redis.DialHook { return next }
 // ProcessHook implements redis.Hook.
 func (c *circuit) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		return c.pass(ctx, func() error { return next(ctx, cmd) })
+		return c.pass(ctx, func(ctx context.Context) error { return next(ctx, cmd) })
 	}
 }
 
 // ProcessPipelineHook implements redis.Hook.
 func (c *circuit) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
-		return c.pass(ctx, func() error { return next(ctx, cmds) })
+		return c.pass(ctx, func(ctx context.Context) error { return next(ctx, cmds) })
 	}
 }

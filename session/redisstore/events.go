@@ -17,8 +17,20 @@ func (s *Store) channel() string { return s.prefix + "events" }
 // Publish implements session.Store. It takes the way of every other operation: that it works proves that they do.
 func (s *Store) Publish(ctx context.Context, message []byte) error {
 	return s.do(ctx, "publish", func(ctx context.Context) error {
-		return s.client.Publish(ctx, s.channel(), message).Err()
+		node, err := s.node(ctx)
+		if err != nil {
+			return err
+		}
+		return node.Publish(ctx, s.channel(), message).Err()
 	})
+}
+
+// node is the server to publish at. Any node of a cluster would do, but only what is said at one node is heard in order.
+func (s *Store) node(ctx context.Context) (redis.Cmdable, error) {
+	if c, ok := s.client.(*redis.ClusterClient); ok {
+		return c.MasterForKey(ctx, s.channel())
+	}
+	return s.client, nil
 }
 
 // silent is how long a subscription is heard nothing of before it is asked whether it lives, and again before it is given up.

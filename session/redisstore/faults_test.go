@@ -1,11 +1,18 @@
 package redisstore
 
 import (
+	"bytes"
+	"context"
 	"errors"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"cloakroom/session"
 	"cloakroom/session/sessiontest"
@@ -23,22 +30,94 @@ func wantUnavailable(t *testing.T, s *Store, key session.Key) {
 	}
 }
 
-// soon asks until the store answers.
-func soon(t *testing.T, s *Store) {
+// soon asks until the store answers, and returns how long that took.
+func soon(t *testing.T, s *Store) time.Duration {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	began := time.Now()
 	for {
 		err := s.Ping(t.Context())
 		if err == nil {
-			return
+			return time.Since(began)
 		}
-		if time.Now().After(deadline) {
+		if time.Since(began) > 30*time.Second {
 			t.Fatalf("does not recover: %v", err)
 		}
+		time.Sleep(time.Millisecond)
 	}
 }
 
-func TestRedisMayComeLaterAndGoAndComeBack(t *testing.T) {
+// people makes sessions, each of a record that no other one has, as large as a usual one.
+func people(t *testing.T, s *Store, many int) map[session.Key]session.Record {
+	t.Helper()
+	out := map[session.Key]session.Record{}
+	for range many {
+		key, r := newKey(), record(time.Hour)
+		r.Info, r.Tokens = bytes.Repeat(key[:], 40), bytes.Repeat(key[:], 100)
+		if err := s.Create(t.Context(), key, r, []session.Index{"everyone"}); err != nil {
+			t.Fatal(err)
+		}
+		out[key] = r
+	}
+	return out
+}
+
+func same(a, b session.Record) bool {
+	return a.Generation == b.Generation && bytes.Equal(a.Info, b.Info) && bytes.Equal(a.Tokens, b.Tokens)
+}
+
+// crowd has so many callers load sessions at once until stop is closed. Whatever is answered must be the session asked
+// for; it returns what was not answered, how long each call took, and how many were answered.
+type crowd struct {
+	mu       sync.Mutex
+	errs     []error
+	took     []time.Duration
+	answered int
+	all      sync.WaitGroup
+}
+
+func gather(t *testing.T, s *Store, sessions map[session.Key]session.Record, many int, stop <-chan struct{}) *crowd {
+	c := &crowd{}
+	for range many {
+		c.all.Go(func() {
+			for {
+				for key, want := range sessions {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					began := time.Now()
+					got, err := s.Load(t.Context(), key)
+					c.mu.Lock()
+					c.took = append(c.took, time.Since(began))
+					if err != nil {
+						c.errs = append(c.errs, err)
+					} else {
+						c.answered++
+					}
+					c.mu.Unlock()
+					if err == nil && !same(got, want) {
+						t.Errorf("session %v got the record of another one", key)
+					}
+					if err != nil && !errors.Is(err, session.ErrUnavailable) {
+						t.Errorf("load: %v, want ErrUnavailable or an answer", err)
+					}
+					if err != nil {
+						time.Sleep(time.Millisecond) // as a client that was told to come back, only sooner
+					}
+				}
+			}
+		})
+	}
+	return c
+}
+
+func (c *crowd) percentile(p float64) time.Duration {
+	slices.Sort(c.took)
+	return c.took[int(p*float64(len(c.took)-1))]
+}
+
+func TestFaultRedisDown(t *testing.T) {
 	server := sessiontest.StartRedis(t)
 	server.Kill()
 	s := open(t, Config{URL: "redis://" + server.Addr, Timeout: 250 * time.Millisecond})
@@ -50,83 +129,477 @@ func TestRedisMayComeLaterAndGoAndComeBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Kill()
-	wantUnavailable(t, s, key)
+	began := time.Now()
+	for range 200 { // many more failures than the pool has places: it must not lose its patience
+		wantUnavailable(t, s, key)
+	}
+	if took := time.Since(began); took > slack {
+		t.Errorf("with Redis down 200 times every operation took %v", took)
+	}
+	time.Sleep(3 * probeEvery) // a few probes fail too
 	server.Restart(t)
-	soon(t, s)
+	if took := soon(t, s); took > time.Second {
+		t.Errorf("took %v to find out that Redis is back", took)
+	}
 	if _, err := s.Load(t.Context(), key); !errors.Is(err, session.ErrNotFound) {
 		t.Errorf("load after Redis lost everything: %v, want ErrNotFound", err)
 	}
+	if err := life(t.Context(), s); err != nil {
+		t.Error(err)
+	}
 }
 
-func TestARedisThatHangsCostsOneTimeoutAnOperation(t *testing.T) {
+func TestFaultRedisDownOverTLSCostsNoRequestAfterItIsBack(t *testing.T) {
+	pki := sessiontest.NewPKI(t)
+	server := sessiontest.Security{PKI: pki}.StartRedis(t)
+	s := open(t, Config{URL: "rediss://" + server.Addr, CAFile: pki.File("ca.crt"), CertFile: pki.File("client.crt"), KeyFile: pki.File("client.key")})
+	sessions := people(t, s, 3)
+	var all sync.WaitGroup // so that there are many idle connections
+	for range 40 {
+		all.Go(func() {
+			for key := range sessions {
+				_, _ = s.Load(t.Context(), key)
+			}
+		})
+	}
+	all.Wait()
+	server.Kill()
+	server.Restart(t)
+	for range 100 {
+		if err := s.Ping(t.Context()); err != nil {
+			t.Fatalf("Redis is back, but: %v", err)
+		}
+	}
+}
+
+func TestFaultRedisHung(t *testing.T) {
 	server := sessiontest.StartRedis(t)
-	const timeout = 100 * time.Millisecond
-	s := open(t, Config{URL: "redis://" + server.Addr, Timeout: timeout})
+	proxy := sessiontest.StartProxy(t, server.Addr)
+	const timeout, callers = 250 * time.Millisecond, 200
+	s := open(t, Config{URL: "redis://" + proxy.Addr, Timeout: timeout})
 	soon(t, s)
-	key := session.Key{1}
+	sessions := people(t, s, 10)
+	before := runtime.NumGoroutine()
 	server.Suspend(t)
-	began := time.Now()
-	operations := everyOperation(t.Context(), s, key)
-	took := time.Since(began)
+	stop := make(chan struct{})
+	c := gather(t, s, sessions, callers, stop)
+	time.Sleep(2 * time.Second)
+	most := runtime.NumGoroutine()
+	_, connections := proxy.Opened()
+	close(stop)
+	c.all.Wait()
+	if worst := c.percentile(1); worst > timeout+slack {
+		t.Errorf("a call took %v", worst)
+	}
+	if usual := c.percentile(.9); usual > timeout/2 {
+		t.Errorf("9 of 10 calls took up to %v: the circuit did not open", usual)
+	}
+	if c.answered > 0 {
+		t.Errorf("a Redis that hangs gave %d answers", c.answered)
+	}
+	if connections > 64 {
+		t.Errorf("%d connections", connections)
+	}
+	if most > before+callers+5*connections+50 { // the proxy has three for each
+		t.Errorf("%d goroutines, before %d, with %d callers and %d connections", most, before, callers, connections)
+	}
 	server.Resume(t)
-	for name, err := range operations {
+	if took := soon(t, s); took > time.Second+slack {
+		t.Errorf("took %v to find out that Redis goes on", took)
+	}
+	for key, want := range sessions {
+		if got, err := s.Load(t.Context(), key); err != nil || !same(got, want) {
+			t.Errorf("a session is lost: %v", err)
+		}
+	}
+}
+
+func TestFaultRedisSlow(t *testing.T) {
+	t.Parallel()
+	server := sessiontest.StartRedis(t)
+	for name, tt := range map[string]struct {
+		timeout time.Duration
+		answers bool
+	}{
+		"slower than we wait": {250 * time.Millisecond, false}, // a new connection takes two answers
+		"not slower":          {1500 * time.Millisecond, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const callers = 40
+			proxy := sessiontest.StartProxy(t, server.Addr)
+			sessions := people(t, open(t, Config{URL: "redis://" + server.Addr, Prefix: name}), 10)
+			s := open(t, Config{URL: "redis://" + proxy.Addr, Prefix: name, Timeout: tt.timeout})
+			soon(t, s)
+			server.Do(t, "CONFIG", "RESETSTAT")
+			proxy.Set(sessiontest.Weather{DelayMin: 100 * time.Millisecond, DelayMax: 300 * time.Millisecond})
+			stop := make(chan struct{})
+			c := gather(t, s, sessions, callers, stop)
+			time.Sleep(2 * time.Second)
+			close(stop)
+			c.all.Wait()
+			if late := c.percentile(.99); late > tt.timeout+slack {
+				t.Errorf("1 call of 100 took %v", late)
+			}
+			if tt.answers && c.answered < len(c.errs) {
+				t.Errorf("%d answers, %d errors such as %v", c.answered, len(c.errs), c.errs[0])
+			}
+			// Each call went to Redis once at most: nobody tried again by himself.
+			for line := range strings.Lines(server.Do(t, "INFO", "commandstats")) {
+				if rest, ok := strings.CutPrefix(line, "cmdstat_get:calls="); ok {
+					number, _, _ := strings.Cut(rest, ",")
+					if gets, err := strconv.Atoi(number); err != nil || gets > len(c.took) {
+						t.Errorf("%d calls became %d commands, %v", len(c.took), gets, err)
+					}
+				}
+			}
+			if _, connections := proxy.Opened(); connections > 64 {
+				t.Errorf("%d connections", connections)
+			}
+			proxy.Set(sessiontest.Weather{})
+			soon(t, s)
+			if _, err := s.Members(t.Context(), "everyone"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestFaultRedisDropsMidReply(t *testing.T) {
+	t.Parallel()
+	server := sessiontest.StartRedis(t)
+	for name, bad := range map[string]func(*sessiontest.Proxy){
+		"cut":     func(p *sessiontest.Proxy) { p.Set(sessiontest.Weather{Cut: .3}) },
+		"reset":   func(p *sessiontest.Proxy) { p.Reset() },
+		"stalled": func(p *sessiontest.Proxy) { p.Set(sessiontest.Weather{Stalled: true}) },
+		"slower than we wait": func(p *sessiontest.Proxy) {
+			p.Set(sessiontest.Weather{DelayMin: 0, DelayMax: 100 * time.Millisecond})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			proxy := sessiontest.StartProxy(t, server.Addr)
+			sessions := people(t, open(t, Config{URL: "redis://" + server.Addr, Prefix: name}), 10)
+			s := open(t, Config{URL: "redis://" + proxy.Addr, Prefix: name, Timeout: 50 * time.Millisecond})
+			stop := make(chan struct{})
+			c := gather(t, s, sessions, 20, stop)
+			for range 6 {
+				bad(proxy)
+				time.Sleep(100 * time.Millisecond)
+				proxy.Set(sessiontest.Weather{})
+				time.Sleep(50 * time.Millisecond)
+			}
+			soon(t, s)
+			close(stop)
+			c.all.Wait()
+			if len(c.errs) == 0 {
+				t.Error("nothing went wrong: the test did not test")
+			}
+			for key, want := range sessions {
+				soon(t, s)
+				if got, err := s.Load(t.Context(), key); err == nil && !same(got, want) || errors.Is(err, session.ErrNotFound) {
+					t.Errorf("afterwards: %v", err)
+				}
+			}
+		})
+	}
+}
+
+// What a connection still owes after its operation was given up must never be taken for the answer to the next one.
+func TestFaultCancelStorm(t *testing.T) {
+	server := sessiontest.StartRedis(t)
+	proxy := sessiontest.StartProxy(t, server.Addr)
+	s := open(t, Config{URL: "redis://" + proxy.Addr})
+	sessions := people(t, s, 20)
+	proxy.Set(sessiontest.Weather{DelayMax: 4 * time.Millisecond})
+	var cancelled, answered atomic.Int32
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			for key, want := range sessions {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rand.IntN(60))*time.Millisecond)
+				if rand.IntN(2) == 0 {
+					time.AfterFunc(time.Duration(rand.IntN(30))*time.Millisecond, cancel)
+				}
+				got, err := s.Load(ctx, key)
+				cancel()
+				switch {
+				case err == nil && same(got, want):
+					answered.Add(1)
+				case err == nil:
+					t.Error("a session got the record of another one")
+				case errors.Is(err, session.ErrUnavailable) && !errors.Is(err, session.ErrNotFound):
+					cancelled.Add(1)
+				default:
+					t.Errorf("load: %v", err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if cancelled.Load() == 0 || answered.Load() == 0 {
+		t.Errorf("%d cancelled, %d answered: the test did not test", cancelled.Load(), answered.Load())
+	}
+	// Those who went away, or could not wait for as long as we do, said nothing about Redis: its circuit is closed.
+	server.Suspend(t)
+	for key := range sessions {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		_, err := s.Load(ctx, key)
+		cancel()
+		if err == nil {
+			t.Error("a Redis that hangs answered")
+		}
+	}
+	server.Resume(t)
+	for key, want := range sessions {
+		if got, err := s.Load(t.Context(), key); err != nil || !same(got, want) {
+			t.Errorf("afterwards: %v", err)
+		}
+	}
+}
+
+func TestFaultSentinelFailover(t *testing.T) {
+	t.Parallel()
+	g := sessiontest.Security{}.StartReplicated(t)
+	s := open(t, Config{URL: g.URL, Timeout: 500 * time.Millisecond})
+	soon(t, s)
+	sessions := people(t, s, 50)
+	whole := func() {
+		t.Helper()
+		for key, want := range sessions {
+			if got, err := s.Load(t.Context(), key); err != nil || !same(got, want) {
+				t.Errorf("a session is lost: %v", err)
+			}
+		}
+		if err := life(t.Context(), s); err != nil { // it is a master, not one that was
+			t.Error(err)
+		}
+	}
+	replicated := func(many int, on ...*sessiontest.Redis) {
+		t.Helper()
+		for _, server := range on {
+			for server.Do(t, "DBSIZE") != strconv.Itoa(many) {
+				time.Sleep(10 * time.Millisecond)
+			}
+		}
+	}
+	replicated(len(sessions)+1, g.Servers...)
+	follow := func() {
+		t.Helper()
+		chosen := time.Now()
+		for err := error(errors.New("not yet")); err != nil; err = s.Bury(t.Context(), "a write", time.Now(), time.Hour) {
+			if time.Since(chosen) > 20*time.Second {
+				t.Fatalf("does not follow: %v", err)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		t.Logf("followed after %v", time.Since(chosen))
+	}
+	stop := make(chan struct{})
+	c := gather(t, s, sessions, 10, stop)
+	g.KillMaster(t)
+	follow()
+	close(stop)
+	c.all.Wait()
+	if len(c.errs) == 0 {
+		t.Error("nothing went wrong: the test did not test")
+	}
+	whole()
+
+	// The next one gives way without dying: it goes on as a replica, and refuses writes.
+	g.Failover(t)
+	follow()
+	whole()
+}
+
+func TestFaultClusterResharding(t *testing.T) {
+	t.Parallel()
+	cluster := sessiontest.Security{}.StartCluster(t, 3, 0)
+	s := open(t, Config{URL: cluster.URL})
+	sessions := people(t, s, 100)
+	stop := make(chan struct{})
+	c := gather(t, s, sessions, 4, stop)
+	var lives atomic.Int32
+	for range 4 {
+		c.all.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := life(t.Context(), s); err != nil {
+					t.Errorf("while slots move: %v", err)
+					return
+				}
+				lives.Add(1)
+			}
+		})
+	}
+	cluster.Reshard(t, 0, 1, 400)
+	cluster.Reshard(t, 2, 0, 400)
+	close(stop)
+	c.all.Wait()
+	if len(c.errs) > 0 {
+		t.Errorf("%d of %d loads failed, such as: %v", len(c.errs), len(c.took), c.errs[0])
+	}
+	if lives.Load() == 0 {
+		t.Error("nobody wrote meanwhile")
+	}
+	for key, want := range sessions {
+		if got, err := s.Load(t.Context(), key); err != nil || !same(got, want) {
+			t.Errorf("a session is lost: %v", err)
+		}
+	}
+	t.Logf("%d loads and %d sessions' lives while slots moved", len(c.took), lives.Load())
+}
+
+func TestFaultClusterNodeDies(t *testing.T) {
+	t.Parallel()
+	cluster := sessiontest.Security{}.StartCluster(t, 3, 1)
+	s := open(t, Config{URL: cluster.URL, Timeout: 500 * time.Millisecond})
+	sessions := people(t, s, 50)
+	for cluster.Nodes[3].Do(t, "DBSIZE") != cluster.Nodes[0].Do(t, "DBSIZE") {
+		time.Sleep(10 * time.Millisecond)
+	}
+	cluster.Nodes[0].Kill()
+	for !strings.HasPrefix(cluster.Nodes[3].Do(t, "ROLE"), "master") {
+		time.Sleep(10 * time.Millisecond)
+	}
+	began := time.Now()
+	for key, want := range sessions {
+		for {
+			got, err := s.Load(t.Context(), key)
+			if err == nil && same(got, want) {
+				break
+			}
+			if !errors.Is(err, session.ErrUnavailable) || time.Since(began) > slack {
+				t.Fatalf("%v after the replica has become a master: %v", time.Since(began), err)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	for range 20 {
+		if err := life(t.Context(), s); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestFaultRedisFull(t *testing.T) {
+	server := sessiontest.StartRedis(t, "--maxmemory-policy", "noeviction")
+	s := open(t, Config{URL: "redis://" + server.Addr})
+	sessions := people(t, s, 10)
+	server.Do(t, "CONFIG", "SET", "maxmemory", "1")
+	for range 20 { // and not because it is not asked any more: it does answer
+		if err := s.Create(t.Context(), newKey(), record(time.Hour), nil); !errors.Is(err, session.ErrUnavailable) || !strings.Contains(err.Error(), "OOM") {
+			t.Errorf("create: %v, want ErrUnavailable", err)
+		}
+	}
+	for key, want := range sessions {
+		if got, err := s.Load(t.Context(), key); err != nil || !same(got, want) {
+			t.Errorf("load: %v", err)
+		}
+		if existed, err := s.Delete(t.Context(), key); err != nil || !existed {
+			t.Errorf("delete: %t, %v", existed, err)
+		}
+	}
+	server.Do(t, "CONFIG", "SET", "maxmemory", "0")
+	if err := life(t.Context(), s); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFaultRedisWiped(t *testing.T) {
+	server := sessiontest.StartRedis(t)
+	s := open(t, Config{URL: "redis://" + server.Addr})
+	sessions := people(t, s, 3)
+	server.Do(t, "FLUSHALL")
+	server.Do(t, "SCRIPT", "FLUSH")
+	for key, r := range sessions {
+		_, loading := s.Load(t.Context(), key)
+		for name, err := range map[string]error{
+			"load": loading, "replace": s.Replace(t.Context(), key, 1, r), "slide": s.Slide(t.Context(), key, time.Now().Add(2*time.Hour)),
+		} {
+			if !errors.Is(err, session.ErrNotFound) {
+				t.Errorf("%s: %v, want ErrNotFound", name, err)
+			}
+		}
+	}
+	if err := life(t.Context(), s); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFaultWrongTypeOfKeyAtOurName(t *testing.T) {
+	server := sessiontest.StartRedis(t)
+	s := open(t, Config{URL: "redis://" + server.Addr, Prefix: "p:"})
+	key := newKey()
+	for _, name := range []string{s.record(key), s.lease(key), s.mark("mark"), s.tombstone("index")} {
+		server.Do(t, "RPUSH", name, "not", "ours")
+	}
+	server.Do(t, "SET", s.index("index"), "not ours")
+	if _, err := s.Load(t.Context(), key); !errors.Is(err, session.ErrBroken) {
+		t.Errorf("load: %v, want ErrBroken", err)
+	}
+	_, claiming := s.Claim(t.Context(), "mark", nil, time.Minute)
+	_, acquiring := s.Acquire(t.Context(), key, nil, time.Minute)
+	_, asking := s.Buried(t.Context(), []session.Index{"index"})
+	_, listing := s.Members(t.Context(), "index")
+	for name, err := range map[string]error{
+		"replace": s.Replace(t.Context(), key, 1, record(time.Hour)), "slide": s.Slide(t.Context(), key, time.Now().Add(2*time.Hour)),
+		"create elsewhere": s.Create(t.Context(), newKey(), record(time.Hour), []session.Index{"index"}),
+		"claim":            claiming, "acquire": acquiring, "release": s.Release(t.Context(), key, nil), "members": listing,
+		"bury": s.Bury(t.Context(), "index", time.Now(), time.Minute), "buried": asking,
+	} {
 		if !errors.Is(err, session.ErrUnavailable) {
 			t.Errorf("%s: %v, want ErrUnavailable", name, err)
 		}
 	}
-	if limit := time.Duration(len(operations))*timeout + slack; took > limit {
-		t.Errorf("%d operations took %v, more than %v", len(operations), took, limit)
+	if existed, err := s.Delete(t.Context(), key); err != nil || !existed {
+		t.Errorf("delete: %t, %v", existed, err)
 	}
-	soon(t, s)
+	if err := life(t.Context(), s); err != nil {
+		t.Error(err)
+	}
 }
 
-// What a connection still owes after its operation was given up must never be taken for the answer to the next one.
-func TestALateAnswerIsNeverAnothers(t *testing.T) {
+func TestFaultSubscriptionIsLost(t *testing.T) {
+	t.Parallel()
 	server := sessiontest.StartRedis(t)
-	s := open(t, Config{URL: "redis://" + server.Addr, Timeout: 50 * time.Millisecond})
-	soon(t, s)
-	keys := []session.Key{{1}, {2}, {3}, {4}}
-	for i, key := range keys {
-		r := record(time.Hour)
-		r.Info = []byte{byte(i)}
-		for s.Create(t.Context(), key, r, nil) != nil {
-			_, _ = s.Delete(t.Context(), key)
-		}
-	}
-	for round := range 5 {
-		server.Suspend(t)
-		for _, key := range keys {
-			if _, err := s.Load(t.Context(), key); !errors.Is(err, session.ErrUnavailable) {
-				t.Errorf("round %d: load from a Redis that hangs: %v", round, err)
+	proxy := sessiontest.StartProxy(t, server.Addr)
+	s := open(t, Config{URL: "redis://" + proxy.Addr, Timeout: 500 * time.Millisecond})
+	join := func() *ear {
+		t.Helper()
+		for {
+			if e, err := listen(t, s); err == nil {
+				return e
 			}
 		}
-		server.Resume(t)
+	}
+	for name, lose := range map[string]func(){
+		"reset":   proxy.Reset,
+		"stalled": func() { proxy.Set(sessiontest.Weather{Stalled: true}) },
+		"killed":  server.Kill,
+	} {
+		e := join()
+		if err := s.Publish(t.Context(), []byte(name)); err != nil {
+			t.Fatal(err)
+		}
+		e.wantHeard(t, name)
+		lose()
+		e.wantLost(t, 4*silent+slack)
+		proxy.Set(sessiontest.Weather{})
+		if name == "killed" {
+			if _, err := listen(t, s); !errors.Is(err, session.ErrUnavailable) {
+				t.Errorf("subscribed to a Redis that is down: %v", err)
+			}
+			server.Restart(t)
+		}
 		soon(t, s)
-		for i, key := range keys {
-			r, err := s.Load(t.Context(), key)
-			if err == nil && (len(r.Info) != 1 || r.Info[0] != byte(i)) {
-				t.Fatalf("round %d: session %d got the record of another one: %v", round, i, r.Info)
-			}
-		}
 	}
-}
-
-func TestAFullRedisRefusesWritesAndStillReads(t *testing.T) {
-	server := sessiontest.StartRedis(t, "--maxmemory-policy", "noeviction")
-	s := open(t, Config{URL: "redis://" + server.Addr})
-	key := session.Key{1}
-	if err := s.Create(t.Context(), key, record(time.Hour), nil); err != nil {
+	e := join()
+	time.Sleep(3*silent + silent/2) // in silence, and still there
+	if err := s.Publish(t.Context(), []byte("still")); err != nil {
 		t.Fatal(err)
 	}
-	admin := redis.NewClient(&redis.Options{Addr: server.Addr})
-	defer admin.Close()
-	if err := admin.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Create(t.Context(), session.Key{2}, record(time.Hour), nil); !errors.Is(err, session.ErrUnavailable) {
-		t.Errorf("create: %v, want ErrUnavailable", err)
-	}
-	if _, err := s.Load(t.Context(), key); err != nil {
-		t.Errorf("load: %v", err)
-	}
+	e.wantHeard(t, "still")
 }

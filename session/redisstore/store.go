@@ -137,9 +137,15 @@ func (s *Store) Claim(ctx context.Context, name string, attempt []byte, ttl time
 	return mine, err
 }
 
-// Ping implements session.Store. In a cluster it asks one of the nodes.
+// Ping implements session.Store. In a cluster it asks the node that carries the messages.
 func (s *Store) Ping(ctx context.Context) error {
-	return s.do(ctx, "ping", func(ctx context.Context) error { return s.client.Ping(ctx).Err() })
+	return s.do(ctx, "ping", func(ctx context.Context) error {
+		node, err := s.node(ctx)
+		if err != nil {
+			return err
+		}
+		return node.Ping(ctx).Err()
+	})
 }
 
 // Close closes the connections.

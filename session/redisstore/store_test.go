@@ -41,41 +41,14 @@ func TestStoreKeepsTheContractOnMiniredis(t *testing.T) {
 
 func TestStoreKeepsTheContractOnRedis(t *testing.T) {
 	server := sessiontest.StartRedis(t)
-	admin := redis.NewClient(&redis.Options{Addr: server.Addr})
-	t.Cleanup(func() { _ = admin.Close() })
 	sessiontest.Run(t, sessiontest.Engine{
 		Open: func(t *testing.T, now func() time.Time) session.Store {
 			return open(t, Config{URL: "redis://" + server.Addr + "/3", Prefix: t.Name() + ":", Now: now})
 		},
-		Age: func(t *testing.T, d time.Duration) { age(t, server.Addr, d) },
+		Age: func(t *testing.T, d time.Duration) { server.Age(t, 3, d) },
 	})
-	if n, err := admin.DBSize(t.Context()).Result(); err != nil || n != 0 {
-		t.Errorf("%d keys in a database that is not ours, %v", n, err)
-	}
-}
-
-// age takes d off the life of every key, which is what waiting would do. Each key must have a life to take from.
-func age(t *testing.T, addr string, d time.Duration) {
-	t.Helper()
-	ctx := t.Context()
-	admin := redis.NewClient(&redis.Options{Addr: addr, DB: 3})
-	defer admin.Close()
-	keys, err := admin.Keys(ctx, "*").Result()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, key := range keys {
-		left, err := admin.PTTL(ctx, key).Result()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if left == -1 {
-			t.Errorf("%s never expires", key)
-			continue
-		}
-		if err := admin.PExpire(ctx, key, left-d).Err(); err != nil {
-			t.Fatal(err)
-		}
+	if n := server.Do(t, "DBSIZE"); n != "0" {
+		t.Errorf("%s keys in a database that is not ours", n)
 	}
 }
 
@@ -102,11 +75,17 @@ func TestEveryKeyBearsThePrefixAndExpires(t *testing.T) {
 	if _, err := s.Claim(ctx, "mark", []byte("me"), time.Hour); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := s.Acquire(ctx, key, []byte("me"), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Bury(ctx, "a", time.Now(), time.Hour); err != nil {
+		t.Fatal(err)
+	}
 	admin := redis.NewClient(&redis.Options{Addr: server.Addr})
 	defer admin.Close()
 	keys, err := admin.Keys(ctx, "*").Result()
-	if err != nil || len(keys) != 4 {
-		t.Fatalf("keys %v, %v; want 4", keys, err)
+	if err != nil || len(keys) != 6 {
+		t.Fatalf("keys %v, %v; want 6", keys, err)
 	}
 	for _, name := range keys {
 		if !strings.HasPrefix(name, "house:") || strings.Count(name, "{") != 1 {
@@ -136,6 +115,18 @@ func TestTheIndexOfABusyPersonDoesNotGrowForEver(t *testing.T) {
 	}
 }
 
+func TestABurialIsNotDatedBack(t *testing.T) {
+	server := miniredis.RunT(t)
+	s := open(t, Config{URL: "redis://" + server.Addr()})
+	at := time.Now().Truncate(time.Millisecond).Add(1)
+	if err := s.Bury(t.Context(), "a", at, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Buried(t.Context(), []session.Index{"a"}); err != nil || got.Before(at) || got.After(at.Add(time.Microsecond)) {
+		t.Errorf("buried at %v, %v; want %v", got, err, at)
+	}
+}
+
 func TestOperationsAreObserved(t *testing.T) {
 	server := miniredis.RunT(t)
 	var mu sync.Mutex
@@ -159,11 +150,16 @@ func TestOperationsAreObserved(t *testing.T) {
 	_, _ = s.Delete(ctx, key)
 	_, _ = s.Members(ctx, "a")
 	_, _ = s.Claim(ctx, "a", nil, time.Minute)
+	_, _ = s.Acquire(ctx, key, nil, time.Minute)
+	_ = s.Release(ctx, key, nil)
+	_ = s.Bury(ctx, "a", time.Now(), time.Minute)
+	_, _ = s.Buried(ctx, []session.Index{"a"})
+	_ = s.Publish(ctx, nil)
 	server.Set("session:{"+session.Key{3}.String()+"}", "")
 	_, _ = s.Load(ctx, session.Key{3})
 	server.SetError("LOADING Redis is loading the dataset in memory")
 	_, _ = s.Load(ctx, key)
-	want := "ping ok, create ok, create conflict, load ok, load not-found, replace conflict, slide ok, delete ok, members ok, claim ok, load broken, load unavailable"
+	want := "ping ok, create ok, create conflict, load ok, load not-found, replace conflict, slide ok, delete ok, members ok, claim ok, acquire ok, release ok, bury ok, buried ok, publish ok, load broken, load unavailable"
 	if got := strings.Join(seen, ", "); got != want {
 		t.Errorf("observed %s\nwant %s", got, want)
 	}
@@ -237,10 +233,14 @@ func everyOperation(ctx context.Context, s *Store, key session.Key) map[string]e
 	_, deleting := s.Delete(ctx, key)
 	_, listing := s.Members(ctx, "index")
 	_, claiming := s.Claim(ctx, "name", []byte("me"), time.Minute)
+	_, acquiring := s.Acquire(ctx, key, []byte("me"), time.Minute)
+	_, asking := s.Buried(ctx, []session.Index{"index", "other"})
 	return map[string]error{
 		"load": loading, "delete": deleting, "members": listing, "claim": claiming, "ping": s.Ping(ctx),
 		"create":  s.Create(ctx, session.Key{9}, record(time.Hour), []session.Index{"index"}),
 		"replace": s.Replace(ctx, key, 1, record(time.Hour)),
 		"slide":   s.Slide(ctx, key, time.Now().Add(2*time.Hour)),
+		"acquire": acquiring, "release": s.Release(ctx, key, []byte("me")),
+		"bury": s.Bury(ctx, "index", time.Now(), time.Minute), "buried": asking, "publish": s.Publish(ctx, []byte("hello")),
 	}
 }

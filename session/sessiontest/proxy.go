@@ -1,7 +1,6 @@
 package sessiontest
 
 import (
-	"errors"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -122,29 +121,48 @@ func (p *Proxy) carry(client net.Conn) {
 	p.mu.Unlock()
 }
 
+// piece is what was read at once, and when it may be handed on.
+type piece struct {
+	data []byte
+	due  time.Time
+}
+
 func (p *Proxy) pump(c *pair, to, from net.Conn, answers bool) {
 	defer to.Close()
-	defer from.Close()
-	piece := make([]byte, 4<<10)
-	for {
-		n, err := from.Read(piece)
-		if n > 0 {
-			w := p.fine()
-			if answers && w.DelayMax > 0 {
-				time.Sleep(w.DelayMin + rand.N(w.DelayMax-w.DelayMin+1))
-			}
-			if answers && rand.Float64() < w.Cut {
-				_, _ = to.Write(piece[:rand.IntN(n)])
-				if rand.IntN(2) == 0 {
-					c.reset()
+	underway := make(chan piece, 1024)
+	defer func() { // whoever fills it must be able to end
+		_ = from.Close()
+		for range underway {
+		}
+	}()
+	p.done.Go(func() {
+		defer close(underway)
+		for {
+			data := make([]byte, 16<<10)
+			n, err := from.Read(data)
+			if n > 0 {
+				w := p.fine()
+				due := time.Now()
+				if answers && w.DelayMax > 0 {
+					due = due.Add(w.DelayMin + rand.N(w.DelayMax-w.DelayMin+1))
 				}
-				return
+				underway <- piece{data[:n], due}
 			}
-			if _, err := to.Write(piece[:n]); err != nil {
+			if err != nil {
 				return
 			}
 		}
-		if err != nil {
+	})
+	for next := range underway {
+		time.Sleep(time.Until(next.due))
+		if w := p.fine(); answers && rand.Float64() < w.Cut {
+			_, _ = to.Write(next.data[:rand.IntN(len(next.data))])
+			if rand.IntN(2) == 0 {
+				c.reset()
+			}
+			return
+		}
+		if _, err := to.Write(next.data); err != nil {
 			return
 		}
 	}
@@ -169,8 +187,6 @@ func (c *pair) reset() {
 		if tcp, ok := end.(*net.TCPConn); ok {
 			_ = tcp.SetLinger(0)
 		}
-		if err := end.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-			return
-		}
+		_ = end.Close()
 	}
 }

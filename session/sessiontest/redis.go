@@ -27,7 +27,7 @@ type Redis struct {
 
 const (
 	portTries = 5                // another process may take the free port first
-	readyTime = 20 * time.Second // on a busy machine
+	readyTime = 30 * time.Second // on a busy machine
 	pollEvery = 20 * time.Millisecond
 )
 

@@ -20,6 +20,8 @@ const (
 	masterName = "main"
 	quorum     = 2
 	downAfter  = 1000 // ms; less, and a busy machine looks like a master that is down
+
+	failoverTimeout = 1500 // ms; an election that nobody wins is repeated after twice that
 )
 
 // StartReplicated starts one whose Sentinels know each other already, and look often.
@@ -59,7 +61,7 @@ func (s Security) startSentinel(t testing.TB, g *Replicated, ports []string, i i
 	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	say("sentinel monitor %s 127.0.0.1 %s %d", masterName, g.Servers[0].Port(), quorum)
 	say("sentinel down-after-milliseconds %s %d", masterName, downAfter)
-	say("sentinel failover-timeout %s 5000", masterName)
+	say("sentinel failover-timeout %s %d", masterName, failoverTimeout)
 	say("sentinel parallel-syncs %s 2", masterName)
 	for _, replica := range g.Servers[1:] {
 		say("sentinel known-replica %s 127.0.0.1 %s", masterName, replica.Port())
@@ -100,4 +102,25 @@ func (g *Replicated) Master(t testing.TB) *Redis {
 	}
 	t.Fatalf("the Sentinels' master is none of ours: %v", said)
 	return nil
+}
+
+// Failover has another server made the master, and returns when it is.
+func (g *Replicated) Failover(t testing.TB) {
+	t.Helper()
+	old := g.Master(t)
+	g.Sentinels[0].await(t, says("OK"), "SENTINEL", "FAILOVER", masterName) // there may be one going on
+	g.awaitOther(t, old)
+}
+
+// KillMaster ends the master the hard way, and returns when the Sentinels have made another one.
+func (g *Replicated) KillMaster(t testing.TB) {
+	t.Helper()
+	old := g.Master(t)
+	old.Kill()
+	g.awaitOther(t, old)
+}
+
+func (g *Replicated) awaitOther(t testing.TB, old *Redis) {
+	t.Helper()
+	g.Sentinels[0].await(t, func(said string) bool { return !strings.Contains(said, old.Port()) }, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", masterName)
 }

@@ -72,3 +72,40 @@ export declare function logout(options?: { returnTo?: string }): Promise<void>;
 
 /** The browser's fetch, with the header that Cloakroom asks of this app's requests. */
 export declare function fetch(input: RequestInfo | URL, init?: FetchInit): Promise<Response>;
+
+/** One of a person's sessions. */
+export interface SessionInfo {
+  id: string;
+  /** This browser's. */
+  current: boolean;
+  provider: string;
+  /** RFC 3339, as are the other times. */
+  created_at: string;
+  last_seen_at: string;
+  expires_at: string;
+  user_agent: string;
+  address: string;
+}
+
+/** The person's sessions, the last used first. */
+export declare function sessions(): Promise<SessionInfo[]>;
+export declare namespace sessions {
+  /** Ends one of them. */
+  function end(id: string): Promise<void>;
+  /** Ends all but this browser's. */
+  function endOthers(): Promise<void>;
+}
+
+/** What became of the session. */
+export type SessionNews =
+  /** It ends by itself in so many seconds, unless it is used. */
+  | { type: "ending"; seconds: number }
+  /** Its tokens were renewed: what user() tells may have changed. */
+  | { type: "refreshed" }
+  | { type: "ended"; reason: "logout" | "revoked" | "expired" | "backchannel" | "refused" };
+
+/**
+ * Calls back with what becomes of the session, in whichever tab or on whichever device it happens; returns a function that
+ * stops it. After "ended" nothing more comes, until onSession is called after another sign-in.
+ */
+export declare function onSession(callback: (news: SessionNews) => void): () => void;

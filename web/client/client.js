@@ -33,6 +33,7 @@ export async function logout({ returnTo } = {}) {
   const query = returnTo === undefined ? "" : "?" + new URLSearchParams({ returnTo });
   const response = await send("/bff/logout" + query, { method: "POST" });
   if (!response.ok) throw new ProblemError(response, await read(response));
+  post({ type: "ended", reason: "logout" }); // this page may be gone before its stream tells the other tabs
   go((await response.json()).logout_url);
 }
 
@@ -53,6 +54,130 @@ async function fetchWithHeader(input, init = {}) {
   return response;
 }
 export { fetchWithHeader as fetch };
+
+/** The person's sessions, the last used first; the one with `current` is this browser's. */
+export async function sessions() {
+  const response = await send("/bff/sessions");
+  if (!response.ok) throw new ProblemError(response, await read(response));
+  return (await response.json()).sessions;
+}
+/** Ends one of them. */
+sessions.end = (id) => remove("/bff/sessions/" + encodeURIComponent(id));
+/** Ends all but this browser's. */
+sessions.endOthers = () => remove("/bff/sessions?others=true");
+
+async function remove(path) {
+  const response = await send(path, { method: "DELETE" });
+  if (!response.ok) throw new ProblemError(response, await read(response));
+}
+
+const listeners = new Set();
+let watch; // what listens on behalf of all listeners of this page, while there are any and somebody is signed in
+
+/**
+ * Calls back with what becomes of the session, in whichever tab or on whichever device it happens: {type: "ending", seconds},
+ * {type: "refreshed"}, {type: "ended", reason}. Returns a function that stops it. After "ended" nothing more comes, until
+ * onSession is called after another sign-in.
+ */
+export function onSession(callback) {
+  const listener = (news) => callback(news); // the same callback may be given twice
+  listeners.add(listener);
+  watch ??= listen();
+  return () => {
+    listeners.delete(listener);
+    if (listeners.size === 0) hush();
+  };
+}
+
+function tell(news) {
+  if (news.type === "ended") hush();
+  for (const listener of [...listeners]) listener(news);
+}
+
+function hush() {
+  watch?.stop();
+  watch = undefined;
+}
+
+const CHANNEL = "cloakroom-session";
+
+/** Tells the other tabs. */
+function post(news) {
+  if (typeof BroadcastChannel === "undefined") return;
+  const channel = watch?.channel ?? new BroadcastChannel(CHANNEL);
+  channel.postMessage(news);
+  if (channel !== watch?.channel) channel.close();
+}
+
+/**
+ * Listens to the session's events. Of all tabs one holds the stream, and passes on what it hears: browsers allow few
+ * connections. Where they cannot agree on one, each holds its own.
+ */
+function listen() {
+  const stopped = new AbortController();
+  const channel = typeof BroadcastChannel === "undefined" ? undefined : new BroadcastChannel(CHANNEL);
+  let source, retry, release, signedIn = false;
+
+  const heard = (news) => {
+    channel?.postMessage(news);
+    tell(news);
+  };
+  const open = () => {
+    source = new EventSource("/bff/events");
+    source.onopen = () => {
+      signedIn = true;
+      channel?.postMessage({ type: "open" });
+    };
+    source.addEventListener("session-ending", (event) => heard({ type: "ending", ...JSON.parse(event.data) }));
+    source.addEventListener("session-refreshed", () => heard({ type: "refreshed" }));
+    source.addEventListener("session-ended", (event) => heard({ type: "ended", ...JSON.parse(event.data) }));
+    source.onerror = () => {
+      if (source.readyState === EventSource.CLOSED) lost(); // otherwise the browser connects again by itself
+    };
+  };
+  // The stream was refused, and an EventSource does not tell why: it may be that nobody is signed in, or a server that is busy.
+  const lost = async () => {
+    let who;
+    try {
+      who = await user({ slide: false });
+    } catch {
+      who = undefined;
+    }
+    if (stopped.signal.aborted) return;
+    if (who !== null) retry = setTimeout(open, 5000);
+    else if (signedIn) heard({ type: "ended", reason: "expired" });
+    else hush(); // nobody was: there is nothing to tell
+  };
+  if (channel) {
+    channel.onmessage = ({ data }) => {
+      if (data.type === "hello") {
+        if (source?.readyState === EventSource.OPEN) channel.postMessage({ type: "open" });
+        return;
+      }
+      signedIn = true;
+      if (data.type !== "open") tell(data);
+    };
+    channel.postMessage({ type: "hello" });
+  }
+  const hold = () => new Promise((done) => {
+    release = done;
+    if (stopped.signal.aborted) done();
+    else open();
+  });
+  if (channel && navigator.locks) navigator.locks.request(CHANNEL, { signal: stopped.signal }, hold).catch(() => {}); // aborted: stopped while waiting
+  else hold();
+
+  return {
+    channel,
+    stop() {
+      stopped.abort();
+      clearTimeout(retry);
+      source?.close();
+      channel?.close();
+      release?.();
+    },
+  };
+}
 
 function send(input, init) {
   const request = new Request(input, init);

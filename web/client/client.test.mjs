@@ -37,7 +37,7 @@ const problem = (status, name, more = {}) =>
   json(status, { type: "urn:cloakroom:problem:" + name, title: name, status, ...more }, "application/problem+json");
 
 test("exports what the contract names, and what their errors are", () => {
-  assert.deepEqual(Object.keys(client).sort(), ["ProblemError", "fetch", "login", "logout", "user"]);
+  assert.deepEqual(Object.keys(client).sort(), ["ProblemError", "fetch", "login", "logout", "onSession", "sessions", "user"]);
 });
 
 test("every export has a type", () => {
@@ -171,3 +171,195 @@ for (const [name, answer] of [
     await client.fetch("/api/orders", { onLogin: () => assert.fail("offered") });
   });
 }
+
+test("sessions lists a person's sessions, and ends one or the others", async () => {
+  answers = [json(200, { sessions: [{ id: "a", current: true }, { id: "b" }] }), new Response(null, { status: 204 }), new Response(null, { status: 204 })];
+  assert.deepEqual((await client.sessions()).map((one) => one.id), ["a", "b"]);
+  await client.sessions.end("b/../x");
+  await client.sessions.endOthers();
+  assert.deepEqual(requests.map((r) => r.method + " " + r.url.slice(origin.length)), [
+    "GET /bff/sessions", "DELETE /bff/sessions/b%2F..%2Fx", "DELETE /bff/sessions?others=true",
+  ]);
+  for (const request of requests) assert.equal(request.headers.get("x-csrf"), "1");
+});
+
+test("sessions throws when they cannot be had or ended", async () => {
+  answers = [problem(503, "store-unavailable"), problem(404, "not-found"), problem(503, "store-unavailable")];
+  await assert.rejects(client.sessions(), { status: 503 });
+  await assert.rejects(client.sessions.end("x"), { status: 404 });
+  await assert.rejects(client.sessions.endOthers(), { status: 503 });
+});
+
+// What follows has several tabs: each is a module of its own, and all share the stream, the channel and the lock of one browser.
+let streams, channels, waiting, held;
+
+class Stream {
+  static CONNECTING = 0;
+  static OPEN = 1;
+  static CLOSED = 2;
+  constructor(url) {
+    this.url = url;
+    this.readyState = 0;
+    this.listeners = {};
+    streams.push(this);
+  }
+  addEventListener(name, listener) { this.listeners[name] = listener; }
+  close() { this.readyState = 2; }
+  accept() { this.readyState = 1; this.onopen(); }
+  refuse() { this.readyState = 2; this.onerror(); }
+  say(name, data) { this.listeners[name]({ data: JSON.stringify(data) }); }
+}
+
+class Channel {
+  constructor(name) { this.name = name; channels.add(this); }
+  postMessage(data) {
+    assert.ok(channels.has(this), "posted to a closed channel");
+    for (const other of [...channels]) if (other !== this && other.name === this.name) other.onmessage?.({ data: structuredClone(data) });
+  }
+  close() { channels.delete(this); }
+}
+
+const locks = {
+  request(name, { signal }, callback) {
+    return new Promise((done, failed) => {
+      signal.addEventListener("abort", () => { waiting = waiting.filter((w) => w !== grant); failed(new Error("AbortError")); });
+      const grant = () => {
+        held = true;
+        callback().then((value) => { held = false; done(value); waiting.shift()?.(); });
+      };
+      if (held) waiting.push(grant);
+      else grant();
+    });
+  },
+};
+
+let tabs = 0;
+const openTab = () => import("./client.js?tab=" + ++tabs);
+const turn = () => new Promise((done) => setImmediate(done));
+const live = () => streams.filter((stream) => stream.readyState !== 2);
+
+beforeEach(() => {
+  streams = [];
+  channels = new Set();
+  waiting = [];
+  held = false;
+  globalThis.EventSource = Stream;
+  globalThis.BroadcastChannel = Channel;
+  Object.defineProperty(globalThis, "navigator", { value: { locks }, configurable: true });
+});
+
+test("onSession calls back with what happens to the session", async () => {
+  const tab = await openTab(), heard = [];
+  tab.onSession((news) => heard.push(news));
+  assert.equal(streams[0].url, "/bff/events");
+  streams[0].accept();
+  streams[0].say("session-ending", { seconds: 60 });
+  streams[0].say("session-refreshed", {});
+  streams[0].say("session-ended", { reason: "revoked" });
+  assert.deepEqual(heard, [{ type: "ending", seconds: 60 }, { type: "refreshed" }, { type: "ended", reason: "revoked" }]);
+  assert.equal(live().length, 0);
+  assert.equal(channels.size, 0);
+});
+
+test("all listeners of all tabs share one stream, and hear of the end at once", async () => {
+  const [one, two] = [await openTab(), await openTab()], heard = [];
+  one.onSession((news) => heard.push("one " + news.type));
+  one.onSession((news) => heard.push("another " + news.type));
+  two.onSession((news) => heard.push("two " + news.type));
+  assert.equal(streams.length, 1);
+  streams[0].accept();
+  streams[0].say("session-ended", { reason: "logout" });
+  assert.deepEqual(heard.sort(), ["another ended", "one ended", "two ended"]);
+  await turn();
+  assert.equal(live().length, 0, "a tab opened a stream for a session that has ended");
+});
+
+test("when the tab with the stream goes, another takes over", async () => {
+  const [one, two] = [await openTab(), await openTab()], heard = [];
+  const stop = one.onSession(() => assert.fail("heard after it stopped"));
+  two.onSession((news) => heard.push(news.type));
+  streams[0].accept();
+  stop();
+  await turn();
+  assert.equal(live().length, 1);
+  live()[0].accept();
+  live()[0].say("session-refreshed", {});
+  assert.deepEqual(heard, ["refreshed"]);
+});
+
+test("logout tells the other tabs, whoever has the stream", async () => {
+  for (const listens of [true, false]) {
+    const [one, two] = [await openTab(), await openTab()], heard = [];
+    if (listens) one.onSession(() => {});
+    two.onSession((news) => heard.push(news));
+    answers = [json(200, { logout_url: "/bff/logged-out" })];
+    await one.logout();
+    assert.deepEqual(heard, [{ type: "ended", reason: "logout" }]);
+    await turn();
+    channels.clear();
+    held = false;
+  }
+});
+
+test("a stream that is refused because the session is over says so", async () => {
+  const tab = await openTab(), heard = [];
+  tab.onSession((news) => heard.push(news));
+  streams[0].accept();
+  answers = [problem(401, "no-session")];
+  streams[0].refuse();
+  await turn();
+  assert.equal(requests[0].url, origin + "/bff/user?slide=false");
+  assert.deepEqual(heard, [{ type: "ended", reason: "expired" }]);
+});
+
+test("where nobody is signed in, nobody is told of an end, and the next sign-in is heard of", async () => {
+  const tab = await openTab(), heard = [];
+  tab.onSession((news) => heard.push(news.type));
+  answers = [problem(401, "no-session")];
+  streams[0].refuse();
+  await turn();
+  assert.deepEqual(heard, []);
+  tab.onSession(() => {});
+  assert.equal(live().length, 1);
+  live()[0].accept();
+  live()[0].say("session-refreshed", {});
+  assert.deepEqual(heard, ["refreshed"]);
+});
+
+test("a server that is busy is asked again, and ends nothing", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const tab = await openTab();
+  tab.onSession(() => assert.fail("told"));
+  answers = [problem(503, "store-unavailable")];
+  streams[0].refuse();
+  await turn();
+  assert.equal(live().length, 0);
+  t.mock.timers.tick(5000);
+  assert.equal(live().length, 1);
+});
+
+test("a browser that connects again by itself is left to it", async () => {
+  const tab = await openTab();
+  tab.onSession(() => assert.fail("told"));
+  streams[0].accept();
+  streams[0].readyState = 0;
+  streams[0].onerror();
+  await turn();
+  assert.equal(requests.length, 0);
+  assert.equal(streams.length, 1);
+});
+
+test("without locks and channels each tab has a stream of its own", async () => {
+  delete globalThis.BroadcastChannel;
+  Object.defineProperty(globalThis, "navigator", { value: {}, configurable: true });
+  const heard = [];
+  for (const tab of [await openTab(), await openTab()]) tab.onSession((news) => heard.push(news.type));
+  assert.equal(streams.length, 2);
+  for (const stream of streams) {
+    stream.accept();
+    stream.say("session-ended", { reason: "backchannel" });
+  }
+  assert.deepEqual(heard, ["ended", "ended"]);
+  answers = [json(200, { logout_url: "/bff/logged-out" })];
+  await (await openTab()).logout();
+});

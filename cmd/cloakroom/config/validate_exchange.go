@@ -228,6 +228,7 @@ func (v *validator) clientAuth(a *ClientAuth, path string) {
 		!v.broken("internal.tls.client_ca_file") && !v.broken("internal.tls.client_cert_header") {
 		v.at(path, "is by client certificate, and the internal listener takes none", "set internal.tls.client_ca_file or client_cert_header")
 	}
+	v.keySet(child(path, "jwks_file"), a.JWKSFile)
 	v.egress(child(path, "jwks_uri"), a.JWKSURI)
 	if k := a.Kubernetes; k != nil {
 		at := child(path, "kubernetes")

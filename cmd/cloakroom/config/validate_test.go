@@ -60,7 +60,7 @@ func TestEveryRuleRefuses(t *testing.T) {
 	const caller = `auth: {secret: "${S2}"}, audiences: [api], `
 	_, otherKey := certificate(t)
 	dir := folder(t, map[string]string{
-		"cert": "cert", "key": "key", "rsa": "rsa", "text": "no certificate", "dist/index.html": "<p>", "empty/x": "x", "otherkey": otherKey, "jwks": `{"keys":[]}`,
+		"cert": "cert", "key": "key", "rsa": "rsa", "text": "no certificate", "dist/index.html": "<p>", "empty/x": "x", "otherkey": otherKey, "jwks": `{"keys":[]}`, "keyset": "keyset",
 	})
 	cases := []struct {
 		name, file string
@@ -255,6 +255,13 @@ func TestEveryRuleRefuses(t *testing.T) {
 		{"a client named like the browser's side", with(`exchange: {clients: {bff: {` + caller + `}}}`), []string{"exchange.clients.bff: is the name of the browser's side"}},
 		{"a client without authentication", client(`audiences: [api]`), []string{"exchange.clients.caller.auth: is missing"}},
 		{"a client with two ways to authenticate", client(`auth: {secret: "${S2}", tls_san: a.example}, audiences: [api]`), []string{"exchange.clients.caller.auth.tls_san: is not built yet"}},
+		{"a client with a secret and keys", client(`auth: {secret: "${S2}", jwks_file: keyset}, audiences: [api]`), []string{"exchange.clients.caller.auth.jwks_file: is a second way beside secret"}},
+		{"a client with two key sets", client(`auth: {jwks_file: keyset, jwks_uri: "https://caller/j"}, audiences: [api]`), []string{"exchange.clients.caller.auth.jwks_uri: is a second way beside jwks_file"}},
+		{"a client without a usable key", client(`auth: {jwks_file: jwks}, audiences: [api]`), []string{"exchange.clients.caller.auth.jwks_file: holds no usable public key"}},
+		{"a client whose key file is no key set", client(`auth: {jwks_file: text}, audiences: [api]`), []string{"exchange.clients.caller.auth.jwks_file: holds no usable public key"}},
+		{"a client's keys at the metadata address", client(`auth: {jwks_uri: "http://169.254.169.254/j"}, audiences: [api]`), []string{"exchange.clients.caller.auth.jwks_uri: is a link-local"}},
+		{"a client's keys by file", client(`auth: {jwks_file: keyset}, audiences: [api]`), nil},
+		{"a client's keys by address", client(`auth: {jwks_uri: "https://caller/j"}, audiences: [api]`), nil},
 		{"a client with an empty secret", client(`auth: {secret: "${EMPTY}"}, audiences: [api]`), []string{"exchange.clients.caller.auth.secret: is empty"}},
 		{"a client with a secret twice", client(`auth: {secret: ["${S2}", "${S2}"]}, audiences: [api]`), []string{"exchange.clients.caller.auth.secret[1]: is listed twice"}},
 		{"a client without audiences", client(`auth: {secret: "${S2}"}`), []string{"exchange.clients.caller.audiences: are missing"}},
@@ -315,7 +322,6 @@ func TestRulesOfWhatIsNotBuiltRefuse(t *testing.T) {
 		{"a pairwise key that is none", with(`exchange: {pairwise_key: "${S1}"}`), []string{"exchange.pairwise_key: is not base64"}},
 		{"two key sets to encrypt to", audience(`encrypt: {jwks_file: jwks, jwks_uri: "https://api/j"}`), []string{"exchange.audiences.api.encrypt.jwks_uri: contradicts jwks_file"}},
 		{"a decision point at the metadata address", audience(`decide: {url: "http://169.254.169.254/x"}`), []string{"exchange.audiences.api.decide.url: is a link-local"}},
-		{"two ways to authenticate", client(caller + `auth: {secret: "${S2}", jwks_file: jwks}`), []string{"exchange.clients.caller.auth.jwks_file: is a second way beside secret"}},
 		{"a client certificate that nobody takes", client(caller + `auth: {tls_san: a.example}`), []string{"exchange.clients.caller.auth: the internal listener takes none"}},
 		{"a thumbprint that is none", with(`internal: {url: "https://c", tls: {cert_file: cert, key_file: key, client_ca_file: cert}}`, `exchange: {audiences: {api: {}}, clients: {caller: {`+caller+`auth: {tls_thumbprint: abc}}}}`), []string{"exchange.clients.caller.auth.tls_thumbprint: is not the SHA-256"}},
 		{"a service account of nowhere", client(caller + `auth: {kubernetes: {issuer: "https://k", audience: c, subject: batch}}`), []string{"exchange.clients.caller.auth.kubernetes.subject: is not a service account"}},

@@ -45,7 +45,7 @@ func quiet(t *testing.T, faults Faults) {
 	}
 }
 
-// folder makes files by relative path; a content of "cert", "key", "rsa" or "secret" is made up.
+// folder makes files by relative path; a content of "cert", "key", "keyset", "rsa" or "secret" is made up.
 func folder(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -60,6 +60,8 @@ func folder(t *testing.T, files map[string]string) string {
 			content = rsaPEM(t)
 		case "secret":
 			content = secretKeys[0] + "\n"
+		case "keyset": // of RFC 7515 appendix A.3
+			content = `{"keys":[{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}`
 		}
 		full := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
@@ -103,7 +105,7 @@ func rsaPEM(t *testing.T) string {
 var contractFiles = map[string]string{
 	"tls/public.crt": "cert", "tls/public.key": "key", "tls/internal.crt": "cert", "tls/internal.key": "key", "tls/clients-ca.crt": "cert",
 	"brand/logo.svg": "<svg/>", "secrets/admin-token": "s3cr3t-of-admin", "secrets/cloakroom-1": "secret", "secrets/pairwise": "secret",
-	"web/demo/index.html": "<p>", "dist/index.html": "<p>", "keys/reports.jwks.json": `{"keys":[]}`, "keys/cluster.jwks.json": `{"keys":[]}`,
+	"web/demo/index.html": "<p>", "dist/index.html": "<p>", "keys/reports.jwks.json": "keyset", "keys/cluster.jwks.json": `{"keys":[]}`,
 	"keys/spiffe-bundle.json": `{"keys":[]}`,
 }
 

@@ -1,0 +1,132 @@
+package token
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	jose "github.com/go-jose/go-jose/v4"
+
+	"cloakroom/secret"
+)
+
+// What is just within a bound is taken; the tables of the other files have what is just beyond it.
+
+func TestJSONJustWithinItsBounds(t *testing.T) {
+	full := `{"a":"` + strings.Repeat("x", MaxSize-8) + `"}`
+	deep := `{"a":` + strings.Repeat("[", 31) + strings.Repeat("]", 31) + "}"
+	for name, tt := range map[string]struct {
+		raw  string
+		want any
+	}{
+		"64 KiB":                         {full, strings.Repeat("x", MaxSize-8)},
+		"blanks in a text":               {`{"a":" x  y "}`, " x  y "},
+		"blanks after an escape":         {`{"a":"\t x"}`, "\t x"},
+		"the first and the last of 0-9":  {`{"a":"\u0990"}`, "\u0990"},
+		"the first and the last of a-f":  {`{"a":"\u0afa"}`, "\u0afa"},
+		"the first and the last of A-F":  {`{"a":"\u0AFA"}`, "\u0afa"},
+		"the last that is no surrogate":  {`{"a":"\ud7ff"}`, "\ud7ff"},
+		"the first after the surrogates": {`{"a":"\ue000"}`, "\ue000"},
+	} {
+		got, err := DecodeClaims([]byte(tt.raw))
+		if err != nil || got["a"] != tt.want {
+			t.Errorf("%s: %.40v, %v", name, got, err)
+		}
+	}
+	if _, err := DecodeClaims([]byte(deep)); err != nil {
+		t.Errorf("32 levels of lists: %v", err)
+	}
+}
+
+// Whatever is cut off where, nothing beyond the end is read, whatever may lie there.
+func TestJSONIsNotReadBeyondItsEnd(t *testing.T) {
+	whole := `{"a":"x\u0041\n","b":[true,false,null,-1.5e+3,{"c":0}],"d":tru}`
+	for n := range len(whole) {
+		cut := slices.Clip([]byte(whole[:n]))
+		if got, err := DecodeClaims(cut); err == nil {
+			t.Errorf("%s: %v", cut, got)
+		}
+		beyond := append([]byte(whole[:n]), "rue41\"}]"...)[:n] // what it would take lies in the same memory
+		if got, err := DecodeClaims(beyond); err == nil {
+			t.Errorf("%s: %v", beyond, got)
+		}
+	}
+}
+
+func TestClaimsOfJust64KiBAreWritten(t *testing.T) {
+	for size, fits := range map[int]bool{MaxSize: true, MaxSize + 1: false} {
+		raw, err := EncodeClaims(Claims{"a": strings.Repeat("x", size-8)})
+		if (err == nil) != fits || (fits && (len(raw) != size || bytes.HasSuffix(raw, []byte("\n")))) {
+			t.Errorf("%d bytes: %d, %v", size, len(raw), err)
+		}
+	}
+}
+
+func TestKeySetsJustWithinTheirBounds(t *testing.T) {
+	p := issuer()
+	many := make([]jose.JSONWebKey, maxKeys)
+	for i := range many {
+		many[i] = jose.JSONWebKey{Key: &p.ec.PublicKey, KeyID: "ec"}
+	}
+	one := published(t, many[0])
+	full := one + strings.Repeat(" ", 1<<20-len(one))
+	smallest := published(t, jose.JSONWebKey{Key: &rsa.PublicKey{N: p.rsa.N, E: 3}})
+	for name, tt := range map[string]struct {
+		raw  string
+		keys int
+	}{
+		"as many keys as may be": {published(t, many...), maxKeys}, "1 MiB": {full, 1}, "1 MiB and a byte": {full + " ", 0}, "the smallest exponent": {smallest, 1},
+	} {
+		if keys, err := ParseJWKS([]byte(tt.raw)); len(keys) != tt.keys || (err == nil) != (tt.keys > 0) {
+			t.Errorf("%s: %d keys, %v", name, len(keys), err)
+		}
+	}
+	found, err := StaticKeys(many).Candidates(t.Context(), "", ES256)
+	if err != nil || len(found) != MaxCandidates {
+		t.Errorf("%d candidates, %v", len(found), err)
+	}
+}
+
+// ES512 is P-521's algorithm (RFC 7518 section 3.4), and no other's.
+func TestEachCurveHasItsAlgorithm(t *testing.T) {
+	var keys StaticKeys
+	curves := map[string]elliptic.Curve{"ES256": elliptic.P256(), "ES384": elliptic.P384(), "ES512": elliptic.P521()}
+	for alg, curve := range curves {
+		private, err := ecdsa.GenerateKey(curve, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, jose.JSONWebKey{Key: &private.PublicKey, KeyID: alg})
+	}
+	for alg := range curves {
+		found, err := keys.Candidates(t.Context(), "", alg)
+		if err != nil || len(found) != 1 || found[0].KeyID != alg {
+			t.Errorf("%s: %v, %v", alg, found, err)
+		}
+	}
+}
+
+// An algorithm whose keys come from files does not end the deriving of the others'.
+func TestDerivedKeysBesideKeysFromFiles(t *testing.T) {
+	for _, also := range [][]string{{ES256, EdDSA}, {EdDSA, ES256}} {
+		k, err := NewKeyRing(KeyRingConfig{Secrets: []secret.Key{secret.NewKey()}, Algorithm: RS256, Also: also, Rotate: rotate, RSAKeys: []*rsa.PrivateKey{issuer().rsa}, Now: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, alg := range []string{RS256, ES256, EdDSA} {
+			if err := verifies(k, mint(t, k, alg, time.Now()), time.Now()); err != nil {
+				t.Errorf("%s: %v", alg, err)
+			}
+		}
+		if got := k.Algorithms(); !reflect.DeepEqual(slices.Sorted(slices.Values(got)), []string{ES256, EdDSA, RS256}) {
+			t.Errorf("%v", got)
+		}
+	}
+}
