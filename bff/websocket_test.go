@@ -512,8 +512,14 @@ func TestD8_ARefusedUpgradeIsNeverATunnel(t *testing.T) {
 					t.Errorf("the upstream was sent %q", got)
 				}
 			}
-			if n := connections.Load(); n != 1 {
-				t.Errorf("%d connections to the upstream", n)
+			again := handshake(t, address, "/live", b.cookie(), "")
+			defer again.Close()
+			_ = again.SetReadDeadline(time.Now().Add(10 * time.Second))
+			if _, err := http.ReadResponse(bufio.NewReader(again), nil); err != nil {
+				t.Error(err)
+			}
+			if n := connections.Load(); n != 2 {
+				t.Errorf("%d connections to the upstream for two handshakes", n)
 			}
 		})
 	}

@@ -45,12 +45,13 @@ func examplePolicy() PolicyConfig {
 			{Name: "vault", Lifetime: 5 * time.Minute, Scopes: ScopesConfig{}, Algorithm: "EdDSA"},
 			{Name: "mail", Lifetime: 5 * time.Minute, Scopes: ScopesConfig{Rules: []ScopeConfig{{"mail:send", ""}, {"mail:read", ""}}}},
 			{Name: "outbox", Lifetime: 5 * time.Minute, Scopes: ScopesConfig{Rules: []ScopeConfig{{"mail:send", ""}}}},
+			{Name: "locked", Lifetime: 5 * time.Minute, Scopes: ScopesConfig{}, Allow: `false`},
 			{Name: "legacy", Lifetime: 5 * time.Minute, Scopes: ScopesConfig{FromSubject: true}, Subject: `id["custom:user_id"]`},
 			{Name: "stock", Lifetime: 5 * time.Minute, Scopes: ScopesConfig{Rules: []ScopeConfig{{"stock:write", `client.id == "batch"`}}}},
 		},
 		Clients: []ClientConfig{
 			{ID: "orders", Grants: []Grant{TokenExchange}, Audiences: []string{"payments"}, SubjectTypes: []TokenType{AccessToken}, SubjectAudiences: []string{"orders"}, Actor: ActorImplicit},
-			{ID: "gateway", Grants: []Grant{TokenExchange}, Audiences: []string{"orders", "payments", "invoices", "archive", "vault", "mail", "outbox", "legacy"}, SubjectTypes: []TokenType{AccessToken, IDToken, SessionToken}, Actor: ActorNone},
+			{ID: "gateway", Grants: []Grant{TokenExchange}, Audiences: []string{"orders", "payments", "invoices", "archive", "vault", "mail", "outbox", "locked", "legacy"}, SubjectTypes: []TokenType{AccessToken, IDToken, SessionToken}, Actor: ActorNone},
 			{ID: "lenient", Grants: []Grant{TokenExchange}, Audiences: []string{"orders"}, Scopes: token.Scope{"orders:read"}, Narrow: true, Lifetime: time.Minute, SubjectTypes: []TokenType{AccessToken}, Actor: ActorOptional},
 			{ID: "support", Grants: []Grant{TokenExchange}, Audiences: []string{"payments"}, SubjectTypes: []TokenType{AccessToken, JWT}, Actor: ActorRequired},
 			{ID: "robot", Grants: []Grant{ClientCredentials}, Audiences: []string{"archive"}, Actor: ActorImplicit},
@@ -243,6 +244,8 @@ var decideCases = []struct {
 		`invalid_target: algorithm, subject or claims of legacy and archive differ`},
 	{"several targets whose tokens are signed differently", func(q *Question) { q.Audience = []string{"archive", "vault"} },
 		`invalid_target: algorithm, subject or claims of vault and archive differ`},
+	{"C-082 one of several says no, though the first asks nothing", func(q *Question) { q.Audience = []string{"archive", "locked"} },
+		`invalid_request: locked: false`},
 	{"C-084 no target, and the client has several", func(q *Question) { q.Audience = nil },
 		`invalid_target: none was named, and the client has not just one`},
 	{"C-083 no target, and the client has one", func(q *Question) { q.Audience, q.Client = nil, "lenient" },
@@ -386,6 +389,18 @@ var decideCases = []struct {
 		q.Client, q.Audience, q.SubjectType, q.Actor = "support", nil, JWT, samActs()
 		q.Subject = ticket(map[string]any{"iss": idp})
 	}, `invalid_request: may_act has no sub`},
+	{"C-067 may_act with an empty name", func(q *Question) {
+		q.Client, q.Audience, q.SubjectType, q.Actor = "support", nil, JWT, samActs()
+		q.Subject = ticket(map[string]any{"iss": idp, "sub": ""})
+	}, `invalid_request: may_act has no sub`},
+	{"C-066 a member of may_act is named to the operator", func(q *Question) {
+		q.Client, q.Audience, q.SubjectType, q.Actor = "support", nil, JWT, samActs()
+		q.Subject = ticket(map[string]any{"iss": idp, "sub": "sam", strings.Repeat("m", 32): "x"})
+	}, `invalid_request: may_act has another mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm`},
+	{"C-066 unless its name is too long for that", func(q *Question) {
+		q.Client, q.Audience, q.SubjectType, q.Actor = "support", nil, JWT, samActs()
+		q.Subject = ticket(map[string]any{"iss": idp, "sub": "sam", strings.Repeat("m", 33): "x"})
+	}, `invalid_request: may_act has another member`},
 	{"C-068 may_act is not escaped by leaving the actor token out", func(q *Question) {
 		q.Subject.Presented["may_act"] = map[string]any{"iss": idp, "sub": "sam"}
 	}, `invalid_request: may_act has another iss`},

@@ -151,6 +151,17 @@ func TestNothingIsCachedPerRequestOrWithoutASession(t *testing.T) {
 	}
 }
 
+func TestATokenThatItsAudienceRefusedIsMintedAnewAndThenServes(t *testing.T) {
+	b := newBench(t)
+	r := RouteRequest{Audience: "archive", Evidence: aliceSession()}
+	refused := b.mint(t, r)
+	r.Anew = true
+	fresh := b.mint(t, r)
+	if r.Anew = false; fresh.Token == refused.Token || b.mint(t, r).Token != fresh.Token {
+		t.Error("the refused token is used again")
+	}
+}
+
 func TestTheServiceItselfHasItsTokenCached(t *testing.T) {
 	b := newBench(t)
 	r := RouteRequest{Audience: "archive", AsService: true, Evidence: aliceSession()}

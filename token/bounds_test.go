@@ -130,3 +130,26 @@ func TestDerivedKeysBesideKeysFromFiles(t *testing.T) {
 		}
 	}
 }
+
+// A key that is only shown, for tokens signed with it before, does not sign.
+func TestAKeyFromAFileSignsOnlyWhereRS256IsUsed(t *testing.T) {
+	for alg, signs := range map[string]int{ES256: 0, RS256: 1} {
+		k, err := NewKeyRing(KeyRingConfig{Secrets: []secret.Key{secret.NewKey()}, Algorithm: alg, Rotate: rotate, RSAKeys: []*rsa.PrivateKey{issuer().rsa, attacker().rsa}, Now: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown := 0
+		for _, key := range k.Published() {
+			if key.Algorithm != RS256 {
+				continue
+			}
+			if key.Signs != (shown < signs) {
+				t.Errorf("%s: the key from file %d: %+v", alg, shown+1, key)
+			}
+			shown++
+		}
+		if shown != 2 {
+			t.Errorf("%s: %d keys from files are shown", alg, shown)
+		}
+	}
+}

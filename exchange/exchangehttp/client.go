@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	jose "github.com/go-jose/go-jose/v4"
 	"golang.org/x/sync/singleflight"
 
 	"cloakroom/secret"
@@ -20,10 +21,14 @@ import (
 
 // ClientConfig is who a service is at the exchange.
 type ClientConfig struct {
-	Endpoint  string      // of tokens: https://cloakroom:8081/oauth2/token
-	PlainHTTP bool        // http is accepted for a host beyond this machine: what is in between encrypts
-	ID        string      // the service's name under exchange.clients
-	Secret    secret.Text // what it authenticates with; secret.Text(os.Getenv(…))
+	Endpoint  string // of tokens: https://cloakroom:8081/oauth2/token
+	PlainHTTP bool   // http is accepted for a host beyond this machine: what is in between encrypts
+	ID        string // the service's name under exchange.clients
+
+	// One of the two is what the service authenticates with. A Key has KeyID and Algorithm; it signs for Endpoint, which
+	// must then be the exchange's own name for it.
+	Secret secret.Text
+	Key    *jose.JSONWebKey
 
 	// HTTP sends; nil is a client with the environment's proxy and the system's roots. Redirects are never followed.
 	HTTP    *http.Client
@@ -36,6 +41,7 @@ type ClientConfig struct {
 // request at the same time is sent once. One Client serves the whole process, concurrently.
 type Client struct {
 	cfg     ClientConfig
+	proof   proof
 	http    *http.Client
 	cache   *tokenCache
 	flights singleflight.Group
@@ -51,8 +57,10 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		return nil, errors.New("exchange client: the endpoint is neither https nor http")
 	case endpoint.Scheme == "http" && !cfg.PlainHTTP && !isLoopback(endpoint.Hostname()):
 		return nil, errors.New("exchange client: tokens would go over plain http: use https, or set PlainHTTP")
-	case cfg.ID == "" || cfg.Secret == "":
-		return nil, errors.New("exchange client: no id, or no secret")
+	}
+	who, err := newProof(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("exchange client: %w", err)
 	}
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = 5 * time.Second
@@ -60,7 +68,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.Cached <= 0 {
 		cfg.Cached = 4096
 	}
-	c := &Client{cfg: cfg, http: &http.Client{}, cache: newTokenCache(cfg.Cached)}
+	c := &Client{cfg: cfg, proof: who, http: &http.Client{}, cache: newTokenCache(cfg.Cached)}
 	if cfg.HTTP != nil {
 		*c.http = *cfg.HTTP
 	}
@@ -131,15 +139,12 @@ func (a cached) result() (Token, error) {
 
 // ask sends the request and keeps the answer.
 func (c *Client) ask(ctx context.Context, key requestKey, form url.Values) (Token, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.cfg.Endpoint, strings.NewReader(form.Encode()))
+	sent := wallClock()
+	req, err := c.proof.request(form, sent)
 	if err != nil {
 		return Token{}, err
 	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.Header.Set("Accept", "application/json")
-	req.SetBasicAuth(url.QueryEscape(c.cfg.ID), url.QueryEscape(c.cfg.Secret.Reveal())) // RFC 6749 section 2.3.1
-	sent := wallClock()
-	resp, err := c.http.Do(req)
+	resp, err := c.http.Do(req.WithContext(ctx))
 	if err != nil {
 		return Token{}, err
 	}

@@ -72,7 +72,9 @@ func (c *conn) renew(always bool) error {
 	return c.Conn.SetWriteDeadline(deadline)
 }
 
+// SetWriteDeadline is called by handlers, and by net/http, which takes a handler's deadline back after its request.
 func (c *conn) SetWriteDeadline(t time.Time) error {
+	c.renewed.Store(0)
 	c.others.Store(0)
 	if !t.IsZero() {
 		c.others.Store(t.UnixNano())
@@ -117,15 +119,13 @@ func (c *tlsConn) HandshakeContext(ctx context.Context) error {
 
 // turn is told by the server what becomes of a connection.
 func turn(nc net.Conn, state http.ConnState) {
-	c, ok := nc.(*conn)
-	if over, isTLS := nc.(*tlsConn); isTLS {
-		c, ok = over.conn, true
+	if state != http.StateHijacked {
+		return
 	}
-	switch {
-	case !ok:
-	case state == http.StateHijacked:
+	switch c := nc.(type) {
+	case *conn:
 		c.hijacked.Store(true)
-	case state == http.StateIdle:
-		c.others.Store(0) // a handler's deadline was for its own answer
+	case *tlsConn:
+		c.hijacked.Store(true)
 	}
 }

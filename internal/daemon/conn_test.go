@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -232,6 +233,14 @@ func TestABodyThatComesSteadilyMayTakeItsTime(t *testing.T) {
 	}
 }
 
+func TestNothingIsChangedInHTTP2(t *testing.T) {
+	address := serve(t, daemon.Listener{TLS: certificate(t), Handler: http.HandlerFunc(echo)})
+	const sent = "a\n\n b\n c\n\nd\nContent-Length: 1\nTransfer-Encoding: chunked\n\n"
+	if got := post(t, address, true, strings.NewReader(sent)); got != "/ "+sent+" <nil>" {
+		t.Errorf("got %q", got)
+	}
+}
+
 // The handler's time is not the client's, and a client that has sent everything is still listened to.
 func TestAHandlerMayTakeItsTime(t *testing.T) {
 	for proto, secured := range map[string]*daemon.Certificate{"http/1.1": nil, "h2": certificate(t)} {
@@ -243,7 +252,14 @@ func TestAHandlerMayTakeItsTime(t *testing.T) {
 			time.Sleep(2 * patience)
 			_, _ = fmt.Fprint(w, len(first)+len(rest), errors.Join(err, err2, r.Context().Err()))
 		})})
-		if got := post(t, address, secured != nil, bytes.NewReader(make([]byte, 300_000))); got != "300000 <nil>" {
+		pieces := make(chan []byte)
+		go func() {
+			defer close(pieces)
+			pieces <- make([]byte, 10)
+			time.Sleep(patience * 3 / 2)
+			pieces <- make([]byte, 10)
+		}()
+		if got := post(t, address, secured != nil, &chunks{from: pieces}); got != "20 <nil>" {
 			t.Errorf("%s: %s", proto, got)
 		}
 	}
@@ -397,10 +413,13 @@ func TestAnAnswerThatIsTakenMayLast(t *testing.T) {
 }
 
 func TestARestedConnectionServesOn(t *testing.T) {
+	var first sync.Once
 	address := serve(t, daemon.Listener{Patience: 100 * time.Millisecond, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(100 * time.Millisecond)); err != nil { // as events do
-			t.Error(err)
-		}
+		first.Do(func() { // as a stream of events does for each
+			if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+				t.Error(err)
+			}
+		})
 		echo(w, r)
 	})})
 	c := dial(t, address, "")
@@ -432,6 +451,24 @@ func TestAHandlersOwnDeadlineIsKept(t *testing.T) {
 		if took := <-ended; took < patience/2 || took > 20*patience {
 			t.Errorf("%s: after %v", proto, took)
 		}
+	}
+}
+
+func TestAHandlersOwnDeadlineForTheBodyIsKept(t *testing.T) {
+	for proto, secured := range map[string]*daemon.Certificate{"http/1.1": nil, "h2": certificate(t)} {
+		address := serve(t, daemon.Listener{Patience: time.Minute, TLS: secured, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(patience)); err != nil {
+				t.Error(err)
+			}
+			_, err := io.ReadAll(r.Body)
+			_, _ = fmt.Fprint(w, errors.Is(err, os.ErrDeadlineExceeded))
+		})})
+		pieces := make(chan []byte, 1)
+		pieces <- make([]byte, 10)
+		if got := post(t, address, secured != nil, &chunks{from: pieces}); got != "true" {
+			t.Errorf("%s: %s", proto, got)
+		}
+		close(pieces)
 	}
 }
 

@@ -86,6 +86,39 @@ func TestTheWayDownIsReadinessRequestsBackgroundThenTheRest(t *testing.T) {
 	}
 }
 
+func TestAStreamIsToldThatTheListenerCloses(t *testing.T) {
+	closing, streaming := make(chan struct{}), make(chan struct{})
+	ctx, stop := context.WithCancel(t.Context())
+	d, err := daemon.Start(ctx, daemon.Options{
+		Listeners: []daemon.Listener{{
+			Name: "public", Address: "127.0.0.1:0", Closing: func() { close(closing) },
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				_ = http.NewResponseController(w).Flush()
+				close(streaming)
+				<-closing // or it would go on for ever
+				_, _ = io.WriteString(w, "the end")
+			}),
+		}},
+		Health: daemon.NewHealth(), Log: discard, Timeout: 10 * time.Second,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := make(chan string)
+	go func() {
+		_, body := fetch(t, "http://"+d.Address("public").String())
+		said <- body
+	}()
+	<-streaming
+	stop()
+	if body := <-said; body != "the end" {
+		t.Errorf("the stream said %q", body)
+	}
+	if err := d.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestABusyAddressIsAnErrorThatNamesTheListenerAndOpensNothing(t *testing.T) {
 	busy := httptest.NewServer(http.NotFoundHandler())
 	defer busy.Close()

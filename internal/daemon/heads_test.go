@@ -79,6 +79,7 @@ func ambiguous(head string) bool {
 
 func TestHeadsThatCanBeReadTwoWaysAreSpoilt(t *testing.T) {
 	const before, after = "POST / HTTP/1.1\r\nHost: a\r\n", "\r\n0\r\n\r\n"
+	long := strings.Repeat("a\n b\n", 60)
 	for name, stream := range map[string]string{
 		"length, then chunks":           before + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n" + after,
 		"chunks, then length":           before + "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n" + after,
@@ -92,6 +93,7 @@ func TestHeadsThatCanBeReadTwoWaysAreSpoilt(t *testing.T) {
 		"a name in a folded line":       before + "A: b\r\n\tTransfer-Encoding: chunked\r\nContent-Length: 5\r\n" + after,
 		"the second request":            before + "\r\n" + before + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n" + after,
 		"behind a body":                 before + "Content-Length: 3\r\n\r\nabc" + before + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n" + after,
+		"behind a longer body":          before + "Content-Length: 300\r\n\r\n" + long + before + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n" + after,
 		"behind a body, said twice":     before + "Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc" + before + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n" + after,
 		"behind empty lines of a POST":  before + "Content-Length: 3\r\n\r\nabc\r\n\r\n" + before + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n" + after,
 		"behind a body that reads like": before + "Content-Length: 4\r\n\r\n\r\n\r\n" + before + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n" + after,
@@ -126,6 +128,7 @@ func TestEverythingElsePassesAsItIs(t *testing.T) {
 		"a target that reads like":  "POST /Transfer-Encoding:chunked HTTP/1.1\r\nContent-Length: 0\r\nHost: a\r\n\r\n",
 		"each of two has one":       before + "Content-Length: 0\r\n\r\n" + before + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 		"long names and values":     before + long + ": " + long + "\r\nContent-Length: 3\r\n\r\nabc" + before + "\r\n",
+		"a body with folded lines":  before + "Content-Length: 300\r\n\r\n" + strings.Repeat("a\n b\n", 60) + before + "\r\n",
 		"a body of many a piece":    before + "Content-Length: 5000\r\n\r\n" + long + before + "\r\n",
 		"an empty line between two": before + "Content-Length: 1\r\n\r\na\r\n" + before + "\r\n",
 	} {

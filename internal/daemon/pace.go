@@ -3,7 +3,6 @@ package daemon
 import (
 	"io"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 )
@@ -28,6 +27,7 @@ func paced(next http.Handler, patience time.Duration) http.Handler {
 			with := *r // the server looks at its own again
 			with.Body = body
 			r = &with
+			w = &answerTo{w, body}
 		}
 		if r.ProtoMajor == 2 {
 			stream := &pacedStream{ResponseWriter: w, set: control.SetWriteDeadline, patience: patience}
@@ -46,6 +46,7 @@ type pacedBody struct {
 
 	mu       sync.Mutex
 	set      func(time.Time) error
+	own      time.Time // deadline that the handler has set
 	left     bool
 	waited   time.Duration
 	received int64
@@ -53,26 +54,24 @@ type pacedBody struct {
 
 func (b *pacedBody) Read(p []byte) (int, error) {
 	began := time.Now()
-	if !b.begin(began) {
-		return 0, os.ErrDeadlineExceeded
-	}
+	b.begin(began)
 	n, err := b.body.Read(p)
 	b.end(n, time.Since(began))
 	return n, err
 }
 
-func (b *pacedBody) begin(now time.Time) (ok bool) {
+func (b *pacedBody) begin(now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.left {
-		return true
+		return
 	}
 	allowance := b.patience + time.Duration(b.received)*time.Second/slowest - b.waited
-	if allowance <= 0 {
-		return false
+	deadline := now.Add(min(allowance, b.patience))
+	if !b.own.IsZero() && b.own.Before(deadline) {
+		deadline = b.own
 	}
-	_ = b.set(now.Add(min(allowance, b.patience))) // of a connection that is gone: the read says so
-	return true
+	_ = b.set(deadline) // of a connection that is gone: the read says so
 }
 
 func (b *pacedBody) end(n int, took time.Duration) {
@@ -81,8 +80,15 @@ func (b *pacedBody) end(n int, took time.Duration) {
 	b.received += int64(n)
 	b.waited += took
 	if !b.left {
-		_ = b.set(time.Time{}) // the server goes on reading, to learn whether the client is still there
+		_ = b.set(b.own)
 	}
+}
+
+func (b *pacedBody) setOwn(t time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.own = t
+	return b.set(t)
 }
 
 func (b *pacedBody) leave() {
@@ -93,6 +99,17 @@ func (b *pacedBody) leave() {
 }
 
 func (b *pacedBody) Close() error { return b.body.Close() }
+
+// answerTo is the answer to a request with a body.
+type answerTo struct {
+	http.ResponseWriter
+	body *pacedBody
+}
+
+func (a *answerTo) SetReadDeadline(t time.Time) error { return a.body.setOwn(t) }
+
+// Unwrap lets http.ResponseController reach everything else.
+func (a *answerTo) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // pacedStream is the answer on a stream of HTTP/2.
 type pacedStream struct {

@@ -41,11 +41,13 @@ func TestStoreKeepsTheContractOnMiniredis(t *testing.T) {
 
 func TestStoreKeepsTheContractOnRedis(t *testing.T) {
 	server := sessiontest.StartRedis(t)
+	admin := redis.NewClient(&redis.Options{Addr: server.Addr, DB: 3})
+	t.Cleanup(func() { _ = admin.Close() })
 	sessiontest.Run(t, sessiontest.Engine{
 		Open: func(t *testing.T, now func() time.Time) session.Store {
 			return open(t, Config{URL: "redis://" + server.Addr + "/3", Prefix: t.Name() + ":", Now: now})
 		},
-		Age: func(t *testing.T, d time.Duration) { server.Age(t, 3, d) },
+		Age: func(t *testing.T, d time.Duration) { age(t, d, admin) },
 	})
 	if n := server.Do(t, "DBSIZE"); n != "0" {
 		t.Errorf("%s keys in a database that is not ours", n)

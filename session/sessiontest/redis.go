@@ -217,21 +217,3 @@ func freePort(t testing.TB) string {
 	defer l.Close()
 	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }
-
-// ageScript takes ARGV[1] ms off the life of every key, which is what waiting would do, and returns the keys that have none.
-const ageScript = `
-local eternal = {}
-for _, key in ipairs(redis.call('KEYS', '*')) do
-  local left = redis.call('PTTL', key)
-  if left == -1 then table.insert(eternal, key) else redis.call('PEXPIRE', key, left - ARGV[1]) end
-end
-return eternal`
-
-// Age makes every key of a database older. Each must have a life to take from.
-func (r *Redis) Age(t testing.TB, database int, d time.Duration) {
-	t.Helper()
-	eternal := r.Do(t, "-n", strconv.Itoa(database), "EVAL", ageScript, "0", strconv.FormatInt(d.Milliseconds(), 10))
-	if eternal != "" {
-		t.Errorf("keys that never expire: %s", eternal)
-	}
-}

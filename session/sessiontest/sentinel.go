@@ -19,7 +19,7 @@ type Replicated struct {
 const (
 	masterName = "main"
 	quorum     = 2
-	downAfter  = 1000 // ms; less, and a busy machine looks like a master that is down
+	downAfter  = 2000 // ms; less, and a busy machine looks like a master that is down
 
 	failoverTimeout = 1500 // ms; an election that nobody wins is repeated after twice that
 )
