@@ -205,6 +205,33 @@ func TestC17_SidEndsOneSessionAndSubAllOfThePerson(t *testing.T) {
 	}
 }
 
+func TestC19_TheRefreshTokenIsDroppedAndWhereConfiguredRevoked(t *testing.T) {
+	for name, always := range map[string]bool{"revoke_on_end: logout": false, "revoke_on_end: always": true} {
+		t.Run(name, func(t *testing.T) {
+			h := open(t, idptest.Config{}, func(h *house, _ *Config) { h.revokeOnEnd = always })
+			b := h.browser()
+			b.signIn("alice")
+			sub, _ := b.known()
+			if res := h.sayToken(h.logoutToken(sub, "", nil)); res.StatusCode != http.StatusOK {
+				t.Fatalf("logout: %d", res.StatusCode)
+			}
+			before := h.idp.Count(idptest.Token)
+			h.later(20 * time.Minute)
+			wantProblem(t, b.fetch("GET", "/api/legacy"), 401, "no-session")
+			if n := h.idp.Count(idptest.Token) - before; n != 0 {
+				t.Errorf("it was used %d times", n)
+			}
+			if err := h.sessions.Close(t.Context()); err != nil { // waits for what goes on in the background
+				t.Fatal(err)
+			}
+			last, asked := h.idp.Last(idptest.Revoke)
+			if asked != always || always && last.Form.Get("token_type_hint") != "refresh_token" {
+				t.Errorf("revoked: %v", asked)
+			}
+		})
+	}
+}
+
 func TestC20_ALogoutThatComesBeforeTheCallbackWins(t *testing.T) {
 	for name, what := range map[string]func(h *house, sub, sid string) string{
 		"by sid": func(h *house, _, sid string) string { return h.logoutToken("", sid, nil) },

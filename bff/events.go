@@ -9,9 +9,6 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// eventWriteTime is how long a browser may take to take an event; one that takes longer is gone.
-const eventWriteTime = 10 * time.Second
-
 // events tells the SPA what becomes of its session, as it happens (server-sent events, HTML section 9.2).
 func (s *Server) events(c echo.Context, v visitor) {
 	w, r := c.Response(), c.Request()
@@ -32,7 +29,10 @@ func (s *Server) events(c echo.Context, v visitor) {
 	w.WriteHeader(http.StatusOK)
 	stream := http.NewResponseController(w)
 	say := func(text string) error {
-		_ = stream.SetWriteDeadline(time.Now().Add(eventWriteTime)) // a writer that has none waits for ever, as it would
+		// A browser that takes longer for an event than it is to the next one is gone. Between events there is no deadline:
+		// HTTP/2 resets a stream whose deadline passes, written to or not.
+		_ = stream.SetWriteDeadline(time.Now().Add(s.lookEvery))
+		defer func() { _ = stream.SetWriteDeadline(time.Time{}) }()
 		if _, err := fmt.Fprint(w, text); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -195,6 +196,37 @@ func TestEventsNeedASessionAndOurOrigin(t *testing.T) {
 	stranger := h.browser()
 	wantProblem(t, stranger.do("GET", "/bff/events", "Sec-Fetch-Site", "same-origin"), 401, "no-session")
 	wantProblem(t, b.do("POST", "/bff/events", "Sec-Fetch-Site", "same-origin"), 405, "method-not-allowed")
+}
+
+func TestEventsLastOverHTTP2(t *testing.T) {
+	h := open(t, idptest.Config{}, nil)
+	b := h.browser()
+	b.signIn("alice")
+	server := httptest.NewUnstartedServer(h.server.Handler())
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	defer h.server.EndStreams()
+	r, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+"/bff/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	r.Header.Set("Cookie", b.cookie())
+	res, err := server.Client().Do(r)
+	if err != nil || res.ProtoMajor != 2 {
+		t.Fatal(res, err)
+	}
+	defer res.Body.Close()
+	lines := bufio.NewScanner(res.Body)
+	for comments := 0; comments < 6; { // more than a second, with deadlines of a fifth
+		if !lines.Scan() {
+			t.Fatalf("it ends after %d comments: %v", comments, lines.Err())
+		}
+		if lines.Text() == ":" {
+			comments++
+		}
+	}
 }
 
 func TestEventsEndWhenTheProcessDoes(t *testing.T) {

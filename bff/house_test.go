@@ -42,6 +42,8 @@ type house struct {
 	registry *prometheus.Registry
 	logs     *syncBuffer
 
+	revokeOnEnd bool // session.revoke_on_end: always
+
 	mu      sync.Mutex
 	skew    time.Duration
 	started time.Time
@@ -113,7 +115,8 @@ func open(t *testing.T, manners idptest.Config, change func(*house, *Config)) *h
 	cfg.Sessions, err = session.NewManager(session.Config{
 		Store: h.store, Secrets: cfg.Secrets, Limits: session.Limits{Idle: 30 * time.Minute, Absolute: 12 * time.Hour},
 		RefreshBefore: time.Minute, Refresh: Refresher([]*provider.Provider{h.provider}, cfg.Records), Now: h.now,
-		Ended: cfg.Records.Ended, RefreshFailed: cfg.Records.RefreshFailed,
+		Ended: cfg.Records.Ended, RefreshFailed: cfg.Records.RefreshFailed, RevokeOnEnd: h.revokeOnEnd,
+		Revoke: func(ctx context.Context, _ string, refresh secret.Text) { _ = h.provider.Revoke(ctx, refresh) },
 	})
 	if err != nil {
 		t.Fatal(err)

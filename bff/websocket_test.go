@@ -507,16 +507,16 @@ func TestD8_ARefusedUpgradeIsNeverATunnel(t *testing.T) {
 			if _, err := reader.ReadByte(); !errors.Is(err, io.EOF) {
 				t.Errorf("the browser's connection lives on: %v", err)
 			}
-			if c.answer != "" {
-				if got := <-after; got != "" {
-					t.Errorf("the upstream was sent %q", got)
-				}
-			}
 			again := handshake(t, address, "/live", b.cookie(), "")
 			defer again.Close()
 			_ = again.SetReadDeadline(time.Now().Add(10 * time.Second))
 			if _, err := http.ReadResponse(bufio.NewReader(again), nil); err != nil {
 				t.Error(err)
+			}
+			if c.answer != "" {
+				if got := <-after; got != "" {
+					t.Errorf("the upstream was sent %q", got)
+				}
 			}
 			if n := connections.Load(); n != 2 {
 				t.Errorf("%d connections to the upstream for two handshakes", n)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"cloakroom/secret"
@@ -71,6 +72,16 @@ func houseOver(t *testing.T, store *sessiontest.Frail, ring *secret.Ring, p *pro
 	h.Manager = m
 	t.Cleanup(func() { _ = m.Close(context.Background()) })
 	return h
+}
+
+// run keeps the replica in step with the others until the end of the test.
+func (h *house) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); h.Run(ctx) }()
+	h.t.Cleanup(func() { cancel(); <-done })
+	synctest.Wait()
+	time.Sleep(time.Second) // it has proved that it hears
 }
 
 func ring(t *testing.T, keys ...secret.Key) *secret.Ring {

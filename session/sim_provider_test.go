@@ -33,6 +33,14 @@ type delivery struct {
 
 func (f *family) excuse(why string) { f.excuses = append(f.excuses, why) }
 
+// excuseIfLate: a replica that holds the provider's answer and does not reach the store for longer than the others wait for
+// it has as good as lost it.
+func (f *family) excuseIfLate() {
+	if f.delivered != nil && time.Since(f.delivered.at) >= 5*time.Second {
+		f.excuse("an answer did not reach the store for 5 s")
+	}
+}
+
 func (f *family) tokens(life time.Duration) session.Tokens {
 	return session.Tokens{
 		Access:  secret.Text(fmt.Sprintf("at-%s-%d", f.name, f.current)),
@@ -82,9 +90,7 @@ func (r *simReplica) refresh(ctx context.Context, s *session.Session) (session.R
 		return session.Renewal{}, fmt.Errorf("invalid_grant: %w", session.ErrRefused)
 	case n != f.current:
 		f.revoked = true
-		if late := f.delivered; late != nil && time.Since(late.at) >= 5*time.Second {
-			f.excuse("an answer did not reach the store for 5 s")
-		}
+		f.excuseIfLate()
 		if len(f.excuses) == 0 {
 			w.violated("refresh token %d of %s was used again, though no answer had been lost", n, name)
 		}

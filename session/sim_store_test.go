@@ -185,6 +185,7 @@ func (w *world) wrote(one write, renewed bool) {
 	defer w.mu.Unlock()
 	w.writes = append(w.writes, one)
 	if f := w.byKey[one.key]; f != nil && renewed {
+		f.excuseIfLate()
 		f.delivered = nil
 	}
 }

@@ -212,3 +212,46 @@ func BenchmarkCondition(b *testing.B) {
 		}
 	}
 }
+
+func TestRulesJustWithinTheirBounds(t *testing.T) {
+	longest := `true` + strings.Repeat(" ", rule.MaxSource-4)
+	if _, err := rule.CompileCondition(longest); err != nil {
+		t.Error(err)
+	}
+	if _, err := rule.CompileCondition(longest + " "); err == nil {
+		t.Error("a rule of more than the most compiles")
+	}
+	if _, err := rule.CompileCondition("false ||\n user.email"); err == nil || !strings.Contains(err.Error(), "line 2, column 2: ") {
+		t.Errorf("in the second line: %v", err)
+	}
+	if _, err := rule.CompileCondition("user.email"); err == nil || strings.Contains(err.Error(), "line") {
+		t.Errorf("in the first line: %v", err)
+	}
+	nested := func(levels int) any {
+		var out any = "x"
+		for range levels {
+			out = []any{out}
+		}
+		return out
+	}
+	for src, values := range map[string]map[int]bool{"id.deep": {32: true, 33: false}, `{"a": id.deep}`: {31: true, 32: false}, "id.?deep": {31: true, 32: false}} {
+		v, err := rule.CompileValue(src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for levels, fine := range values {
+			if _, err := v.Of(&rule.Context{ID: token.Claims{"deep": nested(levels)}}); (err == nil) != fine {
+				t.Errorf("%s of %d levels: %v", src, levels, err)
+			}
+		}
+	}
+	for src, fine := range map[string]bool{"uint(9223372036854775807)": true, "9223372036854775808u": false} {
+		v, err := rule.CompileValue(src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := v.Of(alice()); (err == nil) != fine {
+			t.Errorf("%s: %v, %v", src, got, err)
+		}
+	}
+}

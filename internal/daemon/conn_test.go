@@ -377,17 +377,62 @@ func TestF4_ASlowReaderEnds(t *testing.T) {
 	}
 }
 
+// Also where it is small pieces that are not taken, on a connection that has served before.
+func TestF4_ASlowReaderOfSmallPiecesEnds(t *testing.T) {
+	ended := make(chan error, 1)
+	address := serve(t, daemon.Listener{Patience: patience, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/large" {
+			echo(w, r)
+			return
+		}
+		block := make([]byte, 4<<10)
+		for range 1 << 16 {
+			if _, err := w.Write(block); err != nil {
+				ended <- err
+				return
+			}
+		}
+		ended <- nil
+	})})
+	c := dial(t, address, "")
+	exchange(t, c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", 1)
+	_, _ = io.WriteString(c, "GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("everything was taken")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("does not end")
+	}
+}
+
+// A body that no handler reads, net/http does, before it answers.
+func TestF4_ABodyThatNobodyWantsIsNotWaitedForLong(t *testing.T) {
+	address := serve(t, daemon.Listener{Patience: patience, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+	})})
+	c, began := dial(t, address, ""), time.Now()
+	if got := exchange(t, c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n", 2); len(got) != 1 || got[0] != "403 " {
+		t.Errorf("got %q", got)
+	}
+	if took := time.Since(began); took > 5*patience {
+		t.Errorf("after %v", took)
+	}
+}
+
 // Events may be far apart, a large answer may take long, and a connection may rest: progress is what counts.
 func TestAnAnswerThatIsTakenMayLast(t *testing.T) {
 	for proto, secured := range map[string]*daemon.Certificate{"http/1.1": nil, "h2": certificate(t)} {
 		t.Run(proto, func(t *testing.T) {
+			const patience = time.Second
 			address := serve(t, daemon.Listener{Patience: patience, TLS: secured, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				for range 3 {
 					_, _ = io.WriteString(w, "data: x\n\n")
 					if err := http.NewResponseController(w).Flush(); err != nil {
 						t.Error(err)
 					}
-					time.Sleep(2 * patience)
+					time.Sleep(patience * 3 / 2)
 				}
 				_, _ = w.Write(make([]byte, 8<<20)) // taken at 20 MiB a second or less
 			})})

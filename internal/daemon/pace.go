@@ -22,8 +22,11 @@ func paced(next http.Handler, patience time.Duration) http.Handler {
 		}
 		control := http.NewResponseController(w)
 		if r.Body != nil && r.Body != http.NoBody {
-			body := &pacedBody{body: r.Body, set: control.SetReadDeadline, patience: patience}
+			body := &pacedBody{body: r.Body, set: control.SetReadDeadline, patience: patience, stream: r.ProtoMajor == 2}
 			defer body.leave()
+			if r.ProtoMajor == 1 {
+				body.begin(time.Now()) // what the handler does not read, net/http does
+			}
 			with := *r // the server looks at its own again
 			with.Body = body
 			r = &with
@@ -43,6 +46,7 @@ func paced(next http.Handler, patience time.Duration) http.Handler {
 type pacedBody struct {
 	body     io.ReadCloser
 	patience time.Duration
+	stream   bool // of HTTP/2, where a deadline that passes between two reads ends the body all the same
 
 	mu       sync.Mutex
 	set      func(time.Time) error
@@ -79,7 +83,7 @@ func (b *pacedBody) end(n int, took time.Duration) {
 	defer b.mu.Unlock()
 	b.received += int64(n)
 	b.waited += took
-	if !b.left {
+	if b.stream && !b.left {
 		_ = b.set(b.own)
 	}
 }
@@ -95,7 +99,6 @@ func (b *pacedBody) leave() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.left = true
-	_ = b.set(time.Time{})
 }
 
 func (b *pacedBody) Close() error { return b.body.Close() }
