@@ -34,7 +34,7 @@ func (h *house) logoutToken(sub, sid string, change map[string]any) string {
 	return h.idp.LogoutToken(idptest.DefaultClient().ID, sub, sid, change)
 }
 
-// sidOf is what the provider calls the sign-in behind the browser's session, and subOf the person.
+// known is what the provider calls the person and the sign-in behind the browser's session.
 func (b *browser) known() (sub, sid string) {
 	b.t.Helper()
 	id, ok := b.cookies["__Host-Http-session"]

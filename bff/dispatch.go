@@ -3,6 +3,7 @@ package bff
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"cloakroom/exchange"
@@ -129,7 +130,7 @@ func (s *Server) bearer(r *http.Request, v visitor, route *compiledRoute, path s
 	case plan.Kind == TokenNone, v.session == nil && !plan.AsService:
 		return "", nil
 	case plan.Kind == TokenAccess:
-		return v.session.Tokens.Access, nil
+		return sendable(v.session.Tokens.Access)
 	}
 	req := exchange.RouteRequest{Audience: plan.Audience, Scope: plan.Scope, AsService: plan.AsService, PerRequest: plan.PerRequest, Anew: anew}
 	if plan.PerRequest {
@@ -142,7 +143,25 @@ func (s *Server) bearer(r *http.Request, v visitor, route *compiledRoute, path s
 	if err != nil {
 		return "", err
 	}
-	return minted.Token, nil
+	return sendable(minted.Token)
+}
+
+// maxBearer is the longest token that is sent to an upstream: servers take 8 to 64 KiB of headers, and what they say to more of
+// them helps nobody to find out why.
+const maxBearer = 16 << 10
+
+// tooLong is a token's length where that is beyond maxBearer.
+type tooLong int
+
+func (n tooLong) Error() string {
+	return fmt.Sprintf("token for the upstream is too long for a header: %d bytes, at most %d", int(n), maxBearer)
+}
+
+func sendable(bearer secret.Text) (secret.Text, error) {
+	if n := len(bearer.Reveal()); n > maxBearer {
+		return "", tooLong(n)
+	}
+	return bearer, nil
 }
 
 var errSameToken = errors.New("there is no other token")
@@ -159,6 +178,9 @@ func (s *Server) another(r *http.Request, v visitor, route *compiledRoute, path 
 // refuseToken answers a request for whose upstream there is no token.
 func (s *Server) refuseToken(w http.ResponseWriter, r *http.Request, err error) {
 	p := problem{name: problemInternal, err: err}
+	if _, ok := errors.AsType[tooLong](err); ok {
+		p.name = problemUpstreamUnavailable
+	}
 	if refused, ok := errors.AsType[*exchange.Error](err); ok {
 		switch refused.Code {
 		case exchange.Forbidden:

@@ -251,8 +251,6 @@ func TestASessionHasOnlySoManyStreams(t *testing.T) {
 	h := open(t, idptest.Config{}, nil)
 	b := h.browser()
 	b.signIn("alice")
-	sub, _ := b.known()
-	_ = sub
 	ticket, _, _ := h.server.cookies.ticket(carried{session: b.cookies["__Host-Http-session"]})
 	found, err := h.sessions.Load(t.Context(), ticket)
 	if err != nil {

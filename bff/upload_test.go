@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -96,4 +97,28 @@ type slowly struct {
 func (s slowly) Read(p []byte) (int, error) {
 	time.Sleep(s.each)
 	return s.Reader.Read(p)
+}
+
+// What a client sends as a body and is none is the client's fault, not the upstream's.
+func TestABrokenBodyIsTheClientsFault(t *testing.T) {
+	const chunked, sized = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"
+	for name, raw := range map[string]string{
+		"a chunk's length that is no number":  chunked + "xyz\r\n",
+		"a chunk that is longer than it says": chunked + "1\r\nabc\r\n0\r\n\r\n",
+		"a bare line feed in an extension":    chunked + "1;x\na\r\n0\r\n\r\n",
+		"a broken chunk behind a good one":    chunked + "5\r\nabcde\r\nxyz\r\n",
+		"too slow a body":                     sized + "abc",
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEdge(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }), Route{})
+			inner := e.Config.Handler
+			e.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // as the daemon does
+				_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+				inner.ServeHTTP(w, r)
+			})
+			if res, body := e.raw(t, raw); res.StatusCode != 400 || body != "bad-request" {
+				t.Errorf("got %d %q, %v", res.StatusCode, body, e.cause())
+			}
+		})
+	}
 }

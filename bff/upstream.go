@@ -259,6 +259,8 @@ func (p *passage) failed(w http.ResponseWriter, _ *http.Request, err error) {
 		p.upstream.fail(w, p.r, problemBodyTooLarge, errBodyTooLarge)
 	case errors.Is(cause, errUpstreamStall):
 		p.upstream.fail(w, p.r, problemUpstreamTimeout, errUpstreamStall)
+	case p.body.clientsFault(p.r.Context()) != nil:
+		p.upstream.fail(w, p.r, problemBadRequest, p.body.clientsFault(p.r.Context()))
 	case cause != nil:
 		panic(http.ErrAbortHandler) // the client is gone: nobody is to blame, nobody to answer
 	case isStepUp:

@@ -98,3 +98,16 @@ func TestTheClocksOfReplicasMayBeApart(t *testing.T) {
 		}
 	}
 }
+
+// A scope that is not granted, or whose rule fails, says nothing about those after it.
+func TestARuleDoesNotSpeakForTheNext(t *testing.T) {
+	access := aliceAccess()
+	access["scope"], access["groups"] = "orders-api/write", []any{"support"}
+	for audience, want := range map[string]string{"orders": "orders:write", "payments": "payments:read.any"} {
+		q := sessionQuestion(at, audience)
+		q.Subject = ProviderSubject(verifiedAccess(access), verifiedID(aliceID()))
+		if d := mustPolicy(t, examplePolicy()).Decide(q); d.Scope.String() != want {
+			t.Errorf("%s: %s", audience, say(d))
+		}
+	}
+}

@@ -37,7 +37,7 @@ func TestSimulatedReplicasKeepSessionsAndEndThem(t *testing.T) {
 		})
 	}
 	t.Logf("%+v", total)
-	if total.Rotations == 0 || total.Crashes == 0 || total.Logouts == 0 || total.LostExcused == 0 || total.FailOvers == 0 {
+	if *simSeeds >= 50 && (total.Rotations == 0 || total.Crashes == 0 || total.Logouts == 0 || total.LostExcused == 0 || total.FailOvers == 0) {
 		t.Error("something never happened in any simulation")
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/base64"
 	"reflect"
 	"slices"
 	"strings"
@@ -150,6 +151,48 @@ func TestAKeyFromAFileSignsOnlyWhereRS256IsUsed(t *testing.T) {
 		}
 		if shown != 2 {
 			t.Errorf("%s: %d keys from files are shown", alg, shown)
+		}
+	}
+}
+
+func TestTokensJustWithinTheirBounds(t *testing.T) {
+	k := keyRing(t, newClock(time.Now()), secret.NewKey())
+	sizes := map[int]bool{}
+	// Base64 has no text of every length: between the lengths of a type and of a claim, each is met.
+	for typ := range 4 {
+		for claim := range 12 {
+			raw, err := k.Sign(ES256, "t"+strings.Repeat("y", typ), Claims{"a": strings.Repeat("x", 48_994+claim)})
+			if err != nil {
+				sizes[MaxSize+1] = true
+				continue
+			}
+			sizes[len(raw)] = true
+			if _, err := Read(raw); err != nil {
+				t.Errorf("%d bytes: %v", len(raw), err)
+			}
+		}
+	}
+	if !sizes[MaxSize] || !sizes[MaxSize+1] {
+		t.Errorf("no token is of just %d bytes, or none is refused: %v", MaxSize, sizes)
+	}
+	part := base64.RawURLEncoding.EncodeToString
+	header := func(size int) string { return `{"alg":"ES256","x":"` + strings.Repeat("x", size-22) + `"}` }
+	for _, tt := range []struct {
+		name, header string
+		fine         bool
+	}{
+		{"a header of 4 KiB", header(maxHeader), true},
+		{"a header of more", header(maxHeader + 1), false},
+		{"a kid of 512 bytes", `{"alg":"ES256","kid":"` + strings.Repeat("k", maxKeyID) + `"}`, true},
+		{"a kid of more", `{"alg":"ES256","kid":"` + strings.Repeat("k", maxKeyID+1) + `"}`, false},
+		{"an empty kid", `{"alg":"ES256","kid":""}`, true},
+		{"an empty alg", `{"alg":""}`, false},
+		{"an alg that is no text", `{"alg":7}`, false},
+		{"an empty typ", `{"alg":"ES256","typ":""}`, false},
+		{"a typ that is no text", `{"alg":"ES256","typ":7}`, false},
+	} {
+		if _, err := Read(part([]byte(tt.header)) + "." + part([]byte(`{}`)) + "." + part([]byte("s"))); (err == nil) != tt.fine {
+			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
 }

@@ -70,9 +70,9 @@ func (h *house) operator(serve http.HandlerFunc) http.Handler {
 }
 
 func (h *house) listSessions(w http.ResponseWriter, r *http.Request) {
-	which, err := h.selected(r, false)
-	if err != nil {
-		adminProblem(w, http.StatusBadRequest, "bad-request", err.Error())
+	which, fault := h.selected(r, false)
+	if fault != "" {
+		adminProblem(w, http.StatusBadRequest, "bad-request", fault)
 		return
 	}
 	list := []adminSession{}
@@ -95,9 +95,9 @@ func (h *house) listSessions(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *house) endSessions(w http.ResponseWriter, r *http.Request) {
-	which, err := h.selected(r, true)
-	if err != nil {
-		adminProblem(w, http.StatusBadRequest, "bad-request", err.Error())
+	which, fault := h.selected(r, true)
+	if fault != "" {
+		adminProblem(w, http.StatusBadRequest, "bad-request", fault)
 		return
 	}
 	ended := 0
@@ -117,41 +117,41 @@ func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // selected reads which sessions are meant: one by id, a person's by sub and, where they sign in at several providers, issuer,
 // or, to end them, everyone's that began before a time. What could be read in two ways is refused: it may end sessions.
-func (h *house) selected(r *http.Request, ending bool) ([]session.Selector, error) {
+func (h *house) selected(r *http.Request, ending bool) (which []session.Selector, fault string) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, errors.New("The query cannot be read.") //nolint:staticcheck // shown to a person as it is
+		return nil, "The query cannot be read."
 	}
 	for name, values := range query {
 		if !slices.Contains([]string{"sub", "issuer", "id", "before"}, name) {
-			return nil, fmt.Errorf("There is no parameter %.32q.", name) //nolint:staticcheck // the same
+			return nil, fmt.Sprintf("There is no parameter %.32q.", name)
 		}
 		if len(values) != 1 || values[0] == "" {
-			return nil, fmt.Errorf("Say %s once, and with a value.", name) //nolint:staticcheck // the same
+			return nil, fmt.Sprintf("Say %s once, and with a value.", name)
 		}
 	}
 	one := session.Selector{ID: query.Get("id"), Issuer: query.Get("issuer"), Subject: query.Get("sub")}
 	if query.Has("before") {
 		if one.Before, err = time.Parse(time.RFC3339, query.Get("before")); err != nil {
-			return nil, errors.New("before is a time like 2026-11-25T08:00:00Z.")
+			return nil, "before is a time like 2026-11-25T08:00:00Z."
 		}
 	}
 	switch {
 	case query.Has("issuer") && !query.Has("sub"):
-		return nil, errors.New("issuer goes with sub.")
+		return nil, "issuer goes with sub."
 	case query.Has("id") && (query.Has("sub") || query.Has("before")):
-		return nil, errors.New("id goes alone.")
+		return nil, "id goes alone."
 	case !query.Has("id") && !query.Has("sub") && (!ending || !query.Has("before")):
-		return nil, errors.New("Say which: by id, or by sub and issuer; to end them, also by before.") //nolint:staticcheck // the same
+		return nil, "Say which: by id, or by sub and issuer; to end them, also by before."
 	case one.Subject == "" || one.Issuer != "":
-		return []session.Selector{one}, nil
+		return []session.Selector{one}, ""
 	}
-	var which []session.Selector // the same sub at another provider is another person, but an operator who does not know means all
+	// the same sub at another provider is another person, but an operator who does not know means all
 	for _, p := range h.providers {
 		one.Issuer = p.Issuer()
 		which = append(which, one)
 	}
-	return which, nil
+	return which, ""
 }
 
 func (h *house) listKeys(w http.ResponseWriter, r *http.Request) {

@@ -1,6 +1,8 @@
 package exchangehttp_test
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -96,5 +98,25 @@ func TestMetadataMayBeKeptForFiveMinutes(t *testing.T) {
 	w := newWorld(t)
 	if kept := w.get("/.well-known/oauth-authorization-server", "").Header().Get("Cache-Control"); kept != "public, max-age=300" {
 		t.Errorf("Cache-Control %q", kept)
+	}
+}
+
+func TestOnlyBasicCredentialsAreRead(t *testing.T) {
+	w := newWorld(t)
+	right := encode(url.QueryEscape("gateway") + ":" + url.QueryEscape(secretA))
+	ask := func(authorization string) reply {
+		r := httptest.NewRequest(http.MethodPost, "/oauth2/token", strings.NewReader(w.ask(nil).Encode()))
+		r.Header.Set("Content-Type", formKind)
+		r.Header.Set("Authorization", authorization)
+		return w.serve(r)
+	}
+	w.claims(ask("Basic " + right))
+	for _, authorization := range []string{
+		"Bearer " + right, "Basic", right, "Basic " + encode(":"+url.QueryEscape(secretA)), "Basic " + encode("gateway:"), "Basic " + encode("%zz:x"), "Basic " + encode("gateway:%zz"), "Basic " + encode("gateway"), "Basic !",
+	} {
+		w.refused(ask(authorization), 401, "invalid_client")
+		if e := w.lastEvent(); !strings.Contains(e.Reason, "not Basic credentials") {
+			t.Errorf("%s: %s", authorization, e.Reason)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
@@ -22,6 +23,7 @@ const (
 	maxTargets    = 16  // audiences, and as many resources
 	maxScopes     = 128
 	maxName       = 1024 // bytes of an audience, a resource, a scope
+	readTime      = 10 * time.Second
 )
 
 // single are the parameters that may stand in a request once (RFC 6749 section 3.2). Others are repeatable, or unknown
@@ -47,6 +49,7 @@ func readForm(c echo.Context) (form, *exchange.Error) {
 	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
 		return form{}, bad("the body must be UTF-8")
 	}
+	_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Now().Add(readTime)) // anyone may begin to send
 	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, maxBody))
 	var tooLarge *http.MaxBytesError
 	switch {

@@ -501,19 +501,19 @@ func TestAHandlersOwnDeadlineIsKept(t *testing.T) {
 
 func TestAHandlersOwnDeadlineForTheBodyIsKept(t *testing.T) {
 	for proto, secured := range map[string]*daemon.Certificate{"http/1.1": nil, "h2": certificate(t)} {
+		pieces := make(chan []byte, 1)
+		pieces <- make([]byte, 10)
 		address := serve(t, daemon.Listener{Patience: time.Minute, TLS: secured, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(patience)); err != nil {
 				t.Error(err)
 			}
 			_, err := io.ReadAll(r.Body)
+			close(pieces) // a client would wait for its end
 			_, _ = fmt.Fprint(w, errors.Is(err, os.ErrDeadlineExceeded))
 		})})
-		pieces := make(chan []byte, 1)
-		pieces <- make([]byte, 10)
 		if got := post(t, address, secured != nil, &chunks{from: pieces}); got != "true" {
 			t.Errorf("%s: %s", proto, got)
 		}
-		close(pieces)
 	}
 }
 

@@ -19,9 +19,8 @@ type Replicated struct {
 const (
 	masterName = "main"
 	quorum     = 2
-	downAfter  = 2000 // ms; less, and a busy machine looks like a master that is down
-
-	failoverTimeout = 1500 // ms; an election that nobody wins is repeated after twice that
+	// downAfter is how many ms a master may be silent. A busy machine must not look like a master that is down.
+	downAfter = 5000
 )
 
 // StartReplicated starts one whose Sentinels know each other already, and look often.
@@ -61,7 +60,7 @@ func (s Security) startSentinel(t testing.TB, g *Replicated, ports []string, i i
 	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	say("sentinel monitor %s 127.0.0.1 %s %d", masterName, g.Servers[0].Port(), quorum)
 	say("sentinel down-after-milliseconds %s %d", masterName, downAfter)
-	say("sentinel failover-timeout %s %d", masterName, failoverTimeout)
+	say("sentinel failover-timeout %s 10000", masterName)
 	say("sentinel parallel-syncs %s 2", masterName)
 	for _, replica := range g.Servers[1:] {
 		say("sentinel known-replica %s 127.0.0.1 %s", masterName, replica.Port())
@@ -107,20 +106,20 @@ func (g *Replicated) Master(t testing.TB) *Redis {
 // Failover has another server made the master, and returns when it is.
 func (g *Replicated) Failover(t testing.TB) {
 	t.Helper()
-	old := g.Master(t)
-	g.Sentinels[0].await(t, says("OK"), "SENTINEL", "FAILOVER", masterName) // there may be one going on
-	g.awaitOther(t, old)
+	g.replace(t, g.Master(t))
 }
 
-// KillMaster ends the master the hard way, and returns when the Sentinels have made another one.
+// KillMaster ends the master the hard way, and returns when the Sentinels have made another one. They are told to: how long
+// they would need to notice, and to agree, is theirs.
 func (g *Replicated) KillMaster(t testing.TB) {
 	t.Helper()
 	old := g.Master(t)
 	old.Kill()
-	g.awaitOther(t, old)
+	g.replace(t, old)
 }
 
-func (g *Replicated) awaitOther(t testing.TB, old *Redis) {
+func (g *Replicated) replace(t testing.TB, old *Redis) {
 	t.Helper()
+	g.Sentinels[0].await(t, says("OK"), "SENTINEL", "FAILOVER", masterName) // there may be one going on
 	g.Sentinels[0].await(t, func(said string) bool { return !strings.Contains(said, old.Port()) }, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", masterName)
 }

@@ -1,0 +1,343 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"cloakroom/secret"
+	"cloakroom/session"
+	"cloakroom/session/sessiontest"
+)
+
+func TestASelectorMeansWhatItSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		names := map[string]string{}
+		open := func(name string, change func(*session.Login)) *session.Session {
+			_, s := h.start(change)
+			names[s.ID] = name
+			return s
+		}
+		open("old", func(*session.Login) {})
+		time.Sleep(time.Minute)
+		middle := time.Now()
+		time.Sleep(time.Minute)
+		young := open("young", func(*session.Login) {})
+		open("other sid", func(l *session.Login) { l.ProviderSID = "sid-8" })
+		open("bob", func(l *session.Login) { l.Subject, l.ProviderSID = "bob", "sid-9" })
+		open("elsewhere", func(l *session.Login) { l.Issuer = "https://other.test" })
+		for _, tt := range []struct {
+			name string
+			sel  session.Selector
+			want []string
+		}{
+			{"a handle", session.Selector{ID: young.ID}, []string{"young"}},
+			{"a handle of somebody else's", session.Selector{ID: young.ID, Issuer: issuer, Subject: "bob"}, nil},
+			{"a handle that is none", session.Selector{ID: "x"}, nil},
+			{"a person", session.Selector{Issuer: issuer, Subject: subject}, []string{"old", "other sid", "young"}},
+			{"a person but one", session.Selector{Issuer: issuer, Subject: subject, Except: young.ID}, []string{"old", "other sid"}},
+			{"a person before", session.Selector{Issuer: issuer, Subject: subject, Before: middle}, []string{"old"}},
+			{"a provider's session", session.Selector{Issuer: issuer, ProviderSID: "sid-8"}, []string{"other sid"}},
+			{"a provider's session of a person", session.Selector{Issuer: issuer, Subject: subject, ProviderSID: "sid-9"}, nil},
+			{"everyone before now", session.Selector{Before: time.Now().Add(time.Second)}, []string{"bob", "elsewhere", "old", "other sid", "young"}},
+			{"everyone before", session.Selector{Before: middle}, []string{"old"}},
+		} {
+			found, err := h.Select(t.Context(), tt.sel)
+			if err != nil {
+				t.Errorf("%s: %v", tt.name, err)
+			}
+			var got []string
+			for _, s := range found {
+				got = append(got, names[s.ID])
+				if s.Tokens.Access != "" {
+					t.Errorf("%s: with tokens", tt.name)
+				}
+			}
+			slices.Sort(got)
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+			}
+		}
+		for name, sel := range map[string]session.Selector{
+			"nothing": {}, "an issuer alone": {Issuer: issuer}, "a subject of no issuer": {Subject: subject}, "all but one": {Except: young.ID},
+			"a provider's session of no issuer": {ProviderSID: "sid-8"}, "an issuer before": {Issuer: issuer, Before: middle},
+		} {
+			if _, err := h.Select(t.Context(), sel); err == nil || errors.Is(err, session.ErrUnavailable) {
+				t.Errorf("%s: selected, %v", name, err)
+			}
+			if n, err := h.EndAll(t.Context(), sel, "revoked"); err == nil || n != 0 {
+				t.Errorf("%s: ended %d, %v", name, n, err)
+			}
+		}
+		h.wantEnded()
+	})
+}
+
+func TestEndingAllEndsThemAndNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		one, _ := h.start()
+		two, this := h.start()
+		bob, _ := h.start(func(l *session.Login) { l.Subject = "bob" })
+		sel := session.Selector{Issuer: issuer, Subject: subject, Except: this.ID}
+		for _, want := range []int{1, 0} {
+			if n, err := h.EndAll(t.Context(), sel, "revoked"); err != nil || n != want {
+				t.Errorf("ended %d, %v; want %d", n, err, want)
+			}
+		}
+		h.wantGone(one)
+		h.load(two)
+		h.load(bob)
+		h.wantEnded("revoked " + subject)
+	})
+}
+
+func TestEndingAllWithoutAnAnswerIsTriedAgain(t *testing.T) {
+	for _, op := range []sessiontest.Op{sessiontest.Bury, sessiontest.Members, sessiontest.Load, sessiontest.Delete, sessiontest.Publish} {
+		t.Run(string(op), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse(t)
+				ticket, _ := h.start()
+				h.store.Next(op, sessiontest.FailsBefore)
+				sel := session.Selector{Issuer: issuer, Subject: subject}
+				_, err := h.EndAll(t.Context(), sel, "backchannel")
+				wantUnavailable(t, "end all", err)
+				if _, err := h.EndAll(t.Context(), sel, "backchannel"); err != nil {
+					t.Error(err)
+				}
+				h.wantGone(ticket)
+				h.wantEnded("backchannel " + subject)
+			})
+		})
+	}
+}
+
+// In a rolling upgrade, a replica of the old release may be told to end what the new one wrote.
+func TestWhatTheNextReleaseWroteIsEndedToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		ticket, _ := h.start()
+		h.store.Rewrite(func(_ session.Key, r session.Record) session.Record {
+			r.Info = slices.Concat([]byte{2}, r.Info[1:])
+			return r
+		})
+		if n, err := h.EndAll(t.Context(), session.Selector{Issuer: issuer, Subject: subject}, "backchannel"); err != nil || n != 1 {
+			t.Errorf("ended %d, %v", n, err)
+		}
+		h.store.Rewrite(nil)
+		h.wantGone(ticket)
+	})
+}
+
+// Back-channel logout may arrive while the person is on the way back from the provider (security.md C20).
+func TestC20_ASignInThatBeganBeforeItWasEndedDoesNotStart(t *testing.T) {
+	everyone := func() session.Selector { return session.Selector{Before: time.Now()} }
+	for _, tt := range []struct {
+		name  string
+		sel   func() session.Selector
+		begun time.Duration // after the end
+		waits time.Duration // after the end
+		want  error
+	}{
+		{"of the person, before", func() session.Selector { return session.Selector{Issuer: issuer, Subject: subject} }, -time.Second, time.Second, session.ErrEnded},
+		{"of the person, at once", func() session.Selector { return session.Selector{Issuer: issuer, Subject: subject} }, 0, time.Second, session.ErrEnded},
+		{"of the person, after", func() session.Selector { return session.Selector{Issuer: issuer, Subject: subject} }, time.Millisecond, time.Second, nil},
+		{"of the person, when it is not known", func() session.Selector { return session.Selector{Issuer: issuer, Subject: subject} }, -1 << 62, time.Second, session.ErrEnded},
+		{"of the provider's session, before", func() session.Selector { return session.Selector{Issuer: issuer, ProviderSID: "provider-sid-7"} }, -time.Second, time.Second, session.ErrEnded},
+		{"of another of the provider's sessions", func() session.Selector { return session.Selector{Issuer: issuer, ProviderSID: "provider-sid-8"} }, -time.Second, time.Second, nil},
+		{"of the same name at another issuer", func() session.Selector { return session.Selector{Issuer: "https://other.test", Subject: subject} }, -time.Second, time.Second, nil},
+		{"of somebody else", func() session.Selector { return session.Selector{Issuer: issuer, Subject: "bob"} }, -time.Second, time.Second, nil},
+		{"of everyone, before", everyone, -time.Second, time.Second, session.ErrEnded},
+		{"of everyone, after", everyone, time.Second, 2 * time.Second, nil},
+		{"of the person before yesterday", func() session.Selector {
+			return session.Selector{Issuer: issuer, Subject: subject, Before: time.Now().Add(-24 * time.Hour)}
+		}, -time.Second, time.Second, nil},
+		{"of the person, and everyone of tomorrow is to end", func() session.Selector { return session.Selector{Before: time.Now().Add(24 * time.Hour)} }, time.Millisecond, time.Second, nil},
+		{"ten minutes later", func() session.Selector { return session.Selector{Issuer: issuer, Subject: subject} }, -time.Second, 10 * time.Minute, session.ErrEnded},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				older, newer := secret.NewKey(), secret.NewKey()
+				a := newHouse(t)
+				a = houseOver(t, a.store, ring(t, older, newer), a.provider)
+				b := houseOver(t, a.store, ring(t, newer, older), a.provider) // in the middle of a change of secrets
+				ended := time.Now()
+				if _, err := a.EndAll(t.Context(), tt.sel(), "backchannel"); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(tt.waits)
+				l := b.login()
+				if l.Begun = ended.Add(tt.begun); tt.begun < -time.Hour {
+					l.Begun = time.Time{}
+				}
+				ticket, _, err := b.Start(t.Context(), l)
+				if !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
+					t.Errorf("start: %v, want %v", err, tt.want)
+				}
+				if tt.want == nil {
+					b.load(ticket)
+				} else if found, err := b.Select(t.Context(), session.Selector{Issuer: issuer, Subject: subject}); err != nil || len(found) > 0 {
+					t.Errorf("left behind: %v, %v", found, err)
+				}
+			})
+		})
+	}
+}
+
+func TestASignInThatCannotBeCheckedDoesNotStart(t *testing.T) {
+	for _, op := range []sessiontest.Op{sessiontest.Buried, sessiontest.Members} {
+		t.Run(string(op), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse(t, func(cfg *session.Config) { cfg.MaxPerUser = 3 })
+				h.store.Next(op, sessiontest.FailsBefore)
+				_, _, err := h.Start(t.Context(), h.login())
+				wantUnavailable(t, "start", err)
+				if found, err := h.Select(t.Context(), session.Selector{Issuer: issuer, Subject: subject}); err != nil || len(found) > 0 {
+					t.Errorf("left behind: %v, %v", found, err)
+				}
+			})
+		})
+	}
+}
+
+func TestOfTooManySessionsTheOldestEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, func(cfg *session.Config) { cfg.MaxPerUser = 2 })
+		before := h.another() // which has no limit
+		var tickets []session.Ticket
+		for range 3 {
+			time.Sleep(time.Second)
+			ticket, _ := before.start()
+			tickets = append(tickets, ticket)
+		}
+		bob, _ := h.start(func(l *session.Login) { l.Subject = "bob" })
+		time.Sleep(time.Second)
+		last, _ := h.start()
+		h.wantGone(tickets[0])
+		h.wantGone(tickets[1])
+		h.load(tickets[2])
+		h.load(last)
+		h.load(bob)
+		h.wantEnded("revoked "+subject, "revoked "+subject)
+	})
+}
+
+func TestTheRefreshTokenIsRevokedWithoutTheTicket(t *testing.T) {
+	person := session.Selector{Issuer: issuer, Subject: subject}
+	for _, tt := range []struct {
+		name   string
+		always bool
+		end    func(*house, *session.Session) error
+		want   []secret.Text
+	}{
+		{"when all are ended", true, func(h *house, _ *session.Session) error {
+			_, err := h.EndAll(h.t.Context(), person, "backchannel")
+			return err
+		}, []secret.Text{"refresh-canary-1"}},
+		{"not when it is ended by whoever has it", true, func(h *house, s *session.Session) error { return h.End(h.t.Context(), s.ID, "logout") }, nil},
+		{"not when that is not asked for", false, func(h *house, _ *session.Session) error {
+			_, err := h.EndAll(h.t.Context(), person, "backchannel")
+			return err
+		}, nil},
+		{"when there are too many", true, func(h *house, _ *session.Session) error {
+			l := h.login()
+			l.ProviderSID = "another"
+			_, _, err := h.Start(h.t.Context(), l)
+			return err
+		}, []secret.Text{"refresh-canary-1"}},
+		{"not when the new session hangs on the same one of the provider", true, func(h *house, _ *session.Session) error {
+			_, _, err := h.Start(h.t.Context(), h.login())
+			return err
+		}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var revoked []secret.Text
+				h := newHouse(t, func(cfg *session.Config) {
+					cfg.MaxPerUser, cfg.RevokeOnEnd = 1, tt.always
+					cfg.Revoke = func(_ context.Context, provider string, refresh secret.Text) { revoked = append(revoked, refresh) }
+				})
+				ticket, s := h.start()
+				time.Sleep(20 * time.Minute)
+				h.fresh(ticket)
+				if err := tt.end(h, s); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				h.wantGone(ticket)
+				if !slices.Equal(revoked, tt.want) {
+					t.Errorf("%d revoked, want %d", len(revoked), len(tt.want))
+				}
+			})
+		})
+	}
+}
+
+func TestTheThirdEnvelopeIsThereOnlyWhenAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		without := newHouse(t)
+		with := without.another(func(cfg *session.Config) {
+			cfg.RevokeOnEnd, cfg.Revoke = true, func(context.Context, string, secret.Text) {}
+		})
+		for h, want := range map[*house]bool{without: false, with: true} {
+			_, s := h.start()
+			r, err := h.store.Load(t.Context(), keyOf(t, s))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if there := r.Info[1] != 0; there != want {
+				t.Errorf("there: %t, want %t", there, want)
+			}
+			wantNoTrace(t, r.Info, session.Ticket{1})
+		}
+	})
+}
+
+// A store that fails over may bring back what it had acknowledged as deleted.
+func TestWhatAFailOverBringsBackStaysEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.run()
+		ticket, s := h.start()
+		begun := time.Now()
+		key := keyOf(t, s)
+		r, err := h.store.Load(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := h.EndAll(t.Context(), session.Selector{Issuer: issuer, Subject: subject}, "backchannel"); err != nil || n != 1 {
+			t.Fatal(n, err)
+		}
+		comesBack := func() {
+			if err := h.store.Create(t.Context(), key, r, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		comesBack()
+		h.wantGone(ticket)
+		if _, err := h.store.Load(t.Context(), key); !errors.Is(err, session.ErrNotFound) {
+			t.Errorf("it was seen to be back, and is still there: %v", err)
+		}
+		comesBack()
+		before := h.store.Calls(sessiontest.Bury)
+		h.store.Cut()
+		time.Sleep(time.Second)
+		if _, err := h.store.Load(t.Context(), key); !errors.Is(err, session.ErrNotFound) {
+			t.Errorf("the connection was lost, and it is still there: %v", err)
+		}
+		if h.store.Calls(sessiontest.Bury) == before {
+			t.Error("the burial was not repeated")
+		}
+		l := h.login()
+		l.Begun = begun
+		if _, _, err := h.Start(t.Context(), l); !errors.Is(err, session.ErrEnded) {
+			t.Errorf("start: %v", err)
+		}
+		h.wantEnded(fmt.Sprint("backchannel ", subject))
+	})
+}
