@@ -135,13 +135,3 @@ func (r *redis) start(t *testing.T) {
 }
 
 func (r *redis) url() string { return fmt.Sprintf("redis://127.0.0.1:%d/0", r.port) }
-
-// cli runs redis-cli against it and returns what it printed.
-func (r *redis) cli(t *testing.T, args ...string) string {
-	t.Helper()
-	out, err := exec.Command("redis-cli", append([]string{"-p", fmt.Sprint(r.port)}, args...)...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("redis-cli %v: %v\n%s", args, err, out)
-	}
-	return string(out)
-}

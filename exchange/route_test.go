@@ -145,7 +145,8 @@ func TestNothingIsCachedPerRequestOrWithoutASession(t *testing.T) {
 		{Audience: "archive", Evidence: Evidence{Issuer: idp, Subject: "alice"}},
 		{Audience: "archive", PerRequest: true, AsService: true},
 	} {
-		if b.mint(t, r).Token == b.mint(t, r).Token {
+		first, second := b.mint(t, r), b.mint(t, r)
+		if first.Token == second.Token {
 			t.Errorf("cached: %+v", r)
 		}
 	}

@@ -82,7 +82,11 @@ func TestWhatWasRenewedElsewhereIsTakenAtOnce(t *testing.T) {
 		ticket, _ := a.start()
 		time.Sleep(20 * time.Minute)
 		stale := b.load(ticket)
-		go a.fresh(ticket)
+		go func() {
+			if _, err := a.Fresh(t.Context(), ticket, stale, needed); err != nil {
+				t.Error(err)
+			}
+		}()
 		time.Sleep(time.Second)
 		began := time.Now()
 		s, err := b.Fresh(t.Context(), ticket, stale, needed)
@@ -168,7 +172,11 @@ func TestAnAnswerOnItsWayIsWaitedForWhenTheLeaseIsLost(t *testing.T) {
 		ticket, _ := b.start()
 		time.Sleep(20 * time.Minute)
 		stale := b.load(ticket)
-		go a.fresh(ticket)
+		go func() {
+			if _, err := a.Fresh(t.Context(), ticket, stale, needed); err != nil {
+				t.Error(err)
+			}
+		}()
 		time.Sleep(time.Second)
 		a.store.Break(sessiontest.FailsBefore)
 		time.AfterFunc(24*time.Second, a.store.Mend) // 5 s after the provider answered

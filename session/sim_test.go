@@ -89,7 +89,7 @@ func (w *world) violated(format string, args ...any) {
 		return // what is left of crashed replicas wakes up
 	default:
 	}
-	w.t.Errorf("at %v: "+format, append([]any{time.Now().Sub(simBegan)}, args...)...)
+	w.t.Errorf("at %v: "+format, append([]any{time.Since(simBegan)}, args...)...)
 }
 
 var simBegan = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // where synctest's clock begins
@@ -225,7 +225,6 @@ type browser struct {
 	left     time.Time     // when signing out was acknowledged; zero: it was not
 	witness  []*simReplica // who was there when it was
 	lost     bool
-	checking sync.Mutex
 }
 
 func (w *world) signIn(i int, rng *rand.Rand) *browser {

@@ -2,6 +2,7 @@ package token
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -192,6 +193,52 @@ func TestTokensJustWithinTheirBounds(t *testing.T) {
 		{"a typ that is no text", `{"alg":"ES256","typ":7}`, false},
 	} {
 		if _, err := Read(part([]byte(tt.header)) + "." + part([]byte(`{}`)) + "." + part([]byte("s"))); (err == nil) != tt.fine {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
+// careless hands out keys that do not fit, before the one that does.
+type careless struct{ keys []jose.JSONWebKey }
+
+func (c careless) Candidates(context.Context, string, string) ([]jose.JSONWebKey, error) {
+	return c.keys, nil
+}
+
+func TestAKeyThatDoesNotFitIsPassedOver(t *testing.T) {
+	k := keyRing(t, newClock(time.Now()), secret.NewKey())
+	raw := mint(t, k, ES256, time.Now())
+	header, _, err := Inspect(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := k.Candidates(t.Context(), header.KeyID, ES256)
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%v %v", found, err)
+	}
+	rules := Rules{Issuer: "https://cloakroom:8081", Algorithms: []string{ES256}, Types: []string{"at+jwt"}}
+	keys := careless{[]jose.JSONWebKey{{Key: []byte("a shared secret")}, {Key: &issuer().rsa.PublicKey}, found[0]}}
+	if _, _, err := Verify(t.Context(), raw, rules, keys, time.Now()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDatesJustWithinTheirBounds(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	for _, tt := range []struct {
+		name   string
+		claims Claims
+		fault  string
+	}{
+		{"until the end of the year 9999", Claims{"exp": int64(maxDate)}, ""},
+		{"beyond it", Claims{"exp": int64(maxDate) + 1}, "exp is not a date"},
+		{"issued in 1970", Claims{"exp": now.Unix() + 1, "iat": int64(0)}, ""},
+		{"issued before", Claims{"exp": now.Unix() + 1, "iat": int64(-1)}, "iat is not a date"},
+		{"from the end of the year 9999 on", Claims{"exp": now.Unix() + 1, "nbf": int64(maxDate)}, "not valid yet"},
+		{"from later on", Claims{"exp": now.Unix() + 1, "nbf": int64(maxDate) + 1}, "nbf is not a date"},
+	} {
+		err := (Rules{}).checkTimes(tt.claims, now)
+		if (err == nil) != (tt.fault == "") || err != nil && !strings.Contains(err.Error(), tt.fault) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}

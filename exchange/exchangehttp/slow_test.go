@@ -33,8 +33,8 @@ func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 func TestC153_ASlowFormEnds(t *testing.T) {
 	for name, drip := range map[string]bool{"stops": false, "comes by drops": true} {
 		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t)
 				p := &pipes{accepted: make(chan net.Conn), closed: make(chan struct{})}
 				server := &http.Server{Handler: w.handler, ReadHeaderTimeout: time.Minute}
 				go func() { _ = server.Serve(p) }()
@@ -58,6 +58,7 @@ func TestC153_ASlowFormEnds(t *testing.T) {
 				}
 				_ = client.Close()
 				_ = server.Close()
+				time.Sleep(time.Second) // the server waits a moment for its last words to arrive
 			})
 		})
 	}
