@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -83,15 +85,30 @@ func eventually(t *testing.T, within time.Duration, what string, holds func() bo
 	}
 }
 
-// freePort returns a port of 127.0.0.1 that nothing listened on a moment ago.
+// ports are handed out once each, from below those that the system gives to outgoing connections: a process that is
+// stopped and started again must find its port free.
+var ports = func() *atomic.Int32 {
+	var next atomic.Int32
+	next.Store(28500 + rand.Int32N(2500)) //nolint:gosec // no secret
+	return &next
+}()
+
+// freePort returns a port of 127.0.0.1 that nobody listens on, and that no other test is given.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := int(ports.Add(1))
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return port
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no port is free")
+	return 0
 }
 
 func answers(client *http.Client, url string) bool {
