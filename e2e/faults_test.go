@@ -95,6 +95,11 @@ routes:
 	}
 
 	redis.kill()
+	// Until the heartbeat is missed, within 600 ms, a session read a moment ago is still served from memory.
+	eventually(t, 5*time.Second, "the replica cannot tell any more", func() bool {
+		answer, _ := app.get(t, "/bff/user", session)
+		return answer.StatusCode == http.StatusServiceUnavailable
+	})
 	for _, path := range []string{"/bff/user", "/api/orders/1"} {
 		asked := time.Now()
 		answer, body := app.get(t, path, session)

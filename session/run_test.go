@@ -2,7 +2,6 @@ package session_test
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -240,7 +239,6 @@ func TestASlideIsSeenInWhatIsKept(t *testing.T) {
 		ticket, _ := h.start()
 		time.Sleep(5 * time.Minute)
 		s := h.load(ticket)
-		before := h.store.Calls(sessiontest.Slide)
 		var all sync.WaitGroup
 		for range 50 {
 			all.Go(func() {
@@ -250,12 +248,13 @@ func TestASlideIsSeenInWhatIsKept(t *testing.T) {
 			})
 		}
 		all.Wait()
+		before := h.store.Calls(sessiontest.Slide) // those that were under way at once may each have written
 		for range 50 {
 			if _, err := h.Slide(t.Context(), h.load(ticket)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if got := h.store.Calls(sessiontest.Slide) - before; got > 2 {
+		if got := h.store.Calls(sessiontest.Slide) - before; got > 1 {
 			t.Errorf("%d writes for one activity", got)
 		}
 		if left := time.Until(h.load(ticket).IdleExpires); left != 30*time.Minute {
@@ -289,6 +288,7 @@ func TestWhoWatchesIsToldOfAnEndThatNobodyHeard(t *testing.T) {
 		"while the subscription was lost": {func(a *house, s *session.Session) {
 			a.store.Deafen(true)
 			_ = a.End(context.Background(), s.ID, "revoked")
+			synctest.Wait()
 			a.store.Deafen(false)
 			a.store.Cut()
 		}, "expired"},
@@ -418,18 +418,11 @@ func TestRunEndsWithItsContext(t *testing.T) {
 			default:
 				t.Errorf("it goes on; store broken: %t", broken)
 			}
-			ticket, _, err := h.Start(t.Context(), h.login())
-			if !broken && err != nil {
-				t.Fatal(err)
-			}
-			if broken {
-				h.store.Mend()
+			if h.store.Mend(); broken {
 				continue
 			}
+			ticket, _ := h.start()
 			h.wantLoads("without Run", 2, func() { h.load(ticket); h.load(ticket) })
-		}
-		if errors.Is(nil, session.ErrEnded) {
-			t.Fatal()
 		}
 	})
 }

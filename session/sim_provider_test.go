@@ -80,7 +80,7 @@ func (r *simReplica) refresh(ctx context.Context, s *session.Session) (session.R
 		return session.Renewal{}, ctx.Err() // it did not arrive
 	}
 	r.hangIfDead()
-	if dice < w.providerFails {
+	if dice < w.odds(&w.providerFails) {
 		return session.Renewal{}, errors.New("503")
 	}
 	w.mu.Lock()
@@ -105,7 +105,7 @@ func (r *simReplica) refresh(ctx context.Context, s *session.Session) (session.R
 
 	r.step()
 	r.hangIfDead()
-	if !pass(ctx, back) || dice > 1-w.providerLoses {
+	if !pass(ctx, back) || dice > 1-w.odds(&w.providerLoses) {
 		w.mu.Lock()
 		f.excuse("the provider's answer was lost")
 		f.delivered = nil

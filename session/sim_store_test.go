@@ -39,9 +39,9 @@ func (s road) travel(ctx context.Context, what string, key []byte, do func() err
 		return ctx.Err()
 	}
 	switch {
-	case w.unreachable(r), dice < w.fails:
+	case w.unreachable(r), dice < w.odds(&w.fails):
 		return errSimulated
-	case hang < w.hangs:
+	case hang < w.odds(&w.hangs):
 		pass(ctx, 3*time.Second)
 		return errSimulated
 	}
@@ -52,10 +52,17 @@ func (s road) travel(ctx context.Context, what string, key []byte, do func() err
 		r.step()
 	}
 	r.hangIfDead()
-	if w.unreachable(r) || dice > 1-w.fails {
+	if w.unreachable(r) || dice > 1-w.odds(&w.fails) {
 		return errSimulated // the answer is lost
 	}
 	return err
+}
+
+// odds reads one of the chances that heal takes away.
+func (w *world) odds(one *float64) float64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return *one
 }
 
 func pass(ctx context.Context, d time.Duration) bool {

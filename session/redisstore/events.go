@@ -49,7 +49,7 @@ func (s *Store) Subscribe(ctx context.Context, joined func(), heard func(message
 // listen never lets the library connect again by itself: what was said meanwhile would be missing, and nobody would know.
 func (s *Store) listen(ctx context.Context, joined func(), heard func([]byte)) error {
 	sub := s.client.Subscribe(ctx) // to nothing: it does not connect yet
-	defer sub.Close()
+	defer func() { _ = sub.Close() }()
 	opening, cancel := context.WithTimeout(ctx, s.timeout)
 	err := sub.Subscribe(opening, s.channel())
 	cancel()

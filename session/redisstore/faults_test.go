@@ -1,13 +1,10 @@
 package redisstore
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -45,83 +42,6 @@ func soon(t *testing.T, s *Store) time.Duration {
 		}
 		time.Sleep(time.Millisecond)
 	}
-}
-
-// people makes sessions, each of a record that no other one has, as large as a usual one.
-func people(t *testing.T, s *Store, many int) map[session.Key]session.Record {
-	t.Helper()
-	out := map[session.Key]session.Record{}
-	for range many {
-		key, r := newKey(), record(time.Hour)
-		r.Info, r.Tokens = bytes.Repeat(key[:], 40), bytes.Repeat(key[:], 100)
-		if err := s.Create(t.Context(), key, r, []session.Index{"everyone"}); err != nil {
-			t.Fatal(err)
-		}
-		out[key] = r
-	}
-	return out
-}
-
-func same(a, b session.Record) bool {
-	return a.Generation == b.Generation && bytes.Equal(a.Info, b.Info) && bytes.Equal(a.Tokens, b.Tokens)
-}
-
-// crowd has so many callers load sessions at once until stop is closed. Whatever is answered must be the session asked
-// for; it returns what was not answered, how long each call took, and how many were answered.
-type crowd struct {
-	mu       sync.Mutex
-	errs     []error
-	took     []time.Duration
-	answered int
-	all      sync.WaitGroup
-}
-
-func gather(t *testing.T, s *Store, sessions map[session.Key]session.Record, many int, stop <-chan struct{}) *crowd {
-	c := &crowd{}
-	for range many {
-		c.all.Go(func() {
-			for {
-				for key, want := range sessions {
-					select {
-					case <-stop:
-						return
-					default:
-					}
-					began := time.Now()
-					got, err := s.Load(t.Context(), key)
-					c.mu.Lock()
-					c.took = append(c.took, time.Since(began))
-					if err != nil {
-						c.errs = append(c.errs, err)
-					} else {
-						c.answered++
-					}
-					c.mu.Unlock()
-					if err == nil && !same(got, want) {
-						t.Errorf("session %v got the record of another one", key)
-					}
-					if err != nil && !errors.Is(err, session.ErrUnavailable) {
-						t.Errorf("load: %v, want ErrUnavailable or an answer", err)
-					}
-					if err != nil {
-						time.Sleep(time.Millisecond) // as a client that was told to come back, only sooner
-					}
-				}
-			}
-		})
-	}
-	return c
-}
-
-func (c *crowd) calls() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.took)
-}
-
-func (c *crowd) percentile(p float64) time.Duration {
-	slices.Sort(c.took)
-	return c.took[int(p*float64(len(c.took)-1))]
 }
 
 func TestFaultRedisDown(t *testing.T) {
@@ -237,7 +157,7 @@ func TestFaultRedisSlow(t *testing.T) {
 		answers bool
 	}{
 		"slower than we wait": {250 * time.Millisecond, false}, // a new connection takes two answers
-		"not slower":          {1500 * time.Millisecond, true},
+		"not slower":          {4 * time.Second, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			const callers = 40
@@ -367,148 +287,6 @@ func TestFaultCancelStorm(t *testing.T) {
 	for key, want := range sessions {
 		if got, err := s.Load(t.Context(), key); err != nil || !same(got, want) {
 			t.Errorf("afterwards: %v", err)
-		}
-	}
-}
-
-func TestFaultSentinelFailover(t *testing.T) {
-	t.Parallel()
-	g := sessiontest.Security{}.StartReplicated(t)
-	s := open(t, Config{URL: g.URL, Timeout: 500 * time.Millisecond})
-	soon(t, s)
-	sessions := people(t, s, 50)
-	// What is under way at the old master when it is noticed is cut off, so there may be errors for a while yet.
-	persist := func(do func() error) {
-		t.Helper()
-		began := time.Now()
-		for err := do(); err != nil; err = do() {
-			if !errors.Is(err, session.ErrUnavailable) || time.Since(began) > 20*time.Second {
-				t.Fatalf("after %v: %v", time.Since(began), err)
-			}
-			time.Sleep(time.Millisecond)
-		}
-	}
-	whole := func() {
-		t.Helper()
-		for key, want := range sessions {
-			persist(func() error {
-				got, err := s.Load(t.Context(), key)
-				if err == nil && !same(got, want) {
-					t.Error("a session got the record of another one")
-				}
-				return err
-			})
-		}
-		// It is a master, not one that was; and what the old one still took while it gave way is lost, which Redis allows.
-		persist(func() error {
-			if err := life(t.Context(), s); err != nil {
-				return fmt.Errorf("%w: %v", session.ErrUnavailable, err)
-			}
-			return nil
-		})
-	}
-	replicated := func(many int, on ...*sessiontest.Redis) {
-		t.Helper()
-		for _, server := range on {
-			for server.Do(t, "DBSIZE") != strconv.Itoa(many) {
-				time.Sleep(10 * time.Millisecond)
-			}
-		}
-	}
-	replicated(len(sessions)+1, g.Servers...)
-	follow := func() {
-		t.Helper()
-		chosen := time.Now()
-		persist(func() error { return s.Bury(t.Context(), "a write", time.Now(), time.Hour) })
-		t.Logf("followed after %v", time.Since(chosen))
-	}
-	stop := make(chan struct{})
-	c := gather(t, s, sessions, 10, stop)
-	g.KillMaster(t)
-	follow()
-	close(stop)
-	c.all.Wait()
-	if len(c.errs) == 0 {
-		t.Error("nothing went wrong: the test did not test")
-	}
-	whole()
-
-	// The next one gives way without dying: it goes on as a replica, and refuses writes.
-	g.Failover(t)
-	follow()
-	whole()
-}
-
-func TestFaultClusterResharding(t *testing.T) {
-	t.Parallel()
-	cluster := sessiontest.Security{}.StartCluster(t, 3, 0)
-	s := open(t, Config{URL: cluster.URL})
-	sessions := people(t, s, 100)
-	stop := make(chan struct{})
-	c := gather(t, s, sessions, 4, stop)
-	var lives atomic.Int32
-	for range 4 {
-		c.all.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				if err := life(t.Context(), s); err != nil {
-					t.Errorf("while slots move: %v", err)
-					return
-				}
-				lives.Add(1)
-			}
-		})
-	}
-	cluster.Reshard(t, 0, 1, 400)
-	cluster.Reshard(t, 2, 0, 400)
-	close(stop)
-	c.all.Wait()
-	if len(c.errs) > 0 {
-		t.Errorf("%d of %d loads failed, such as: %v", len(c.errs), len(c.took), c.errs[0])
-	}
-	if lives.Load() == 0 {
-		t.Error("nobody wrote meanwhile")
-	}
-	for key, want := range sessions {
-		if got, err := s.Load(t.Context(), key); err != nil || !same(got, want) {
-			t.Errorf("a session is lost: %v", err)
-		}
-	}
-	t.Logf("%d loads and %d sessions' lives while slots moved", len(c.took), lives.Load())
-}
-
-func TestFaultClusterNodeDies(t *testing.T) {
-	t.Parallel()
-	cluster := sessiontest.Security{}.StartCluster(t, 3, 1)
-	s := open(t, Config{URL: cluster.URL, Timeout: 500 * time.Millisecond})
-	sessions := people(t, s, 50)
-	for cluster.Nodes[3].Do(t, "DBSIZE") != cluster.Nodes[0].Do(t, "DBSIZE") {
-		time.Sleep(10 * time.Millisecond)
-	}
-	cluster.Nodes[0].Kill()
-	for !strings.HasPrefix(cluster.Nodes[3].Do(t, "ROLE"), "master") {
-		time.Sleep(10 * time.Millisecond)
-	}
-	began := time.Now()
-	for key, want := range sessions {
-		for {
-			got, err := s.Load(t.Context(), key)
-			if err == nil && same(got, want) {
-				break
-			}
-			if !errors.Is(err, session.ErrUnavailable) || time.Since(began) > slack {
-				t.Fatalf("%v after the replica has become a master: %v", time.Since(began), err)
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
-	}
-	for range 20 {
-		if err := life(t.Context(), s); err != nil {
-			t.Error(err)
 		}
 	}
 }

@@ -19,7 +19,7 @@ import (
 func open(t *testing.T, cfg Config) *Store {
 	t.Helper()
 	if cfg.Timeout == 0 {
-		cfg.Timeout = 5 * time.Second
+		cfg.Timeout = 20 * time.Second
 	}
 	s, err := New(cfg)
 	if err != nil {
