@@ -5,6 +5,7 @@
 # The toolchain that go.mod asks for, also where the machine's default is to use only its own.
 export GOTOOLCHAIN := go1.27.4
 TOOL := go tool -modfile=tools/go.mod
+LINT := go tool -modfile=tools/lint/go.mod golangci-lint
 
 .PHONY: demo test setup lint fuzz mutate build
 
@@ -19,9 +20,9 @@ test: setup lint
 	$(TOOL) gotestsum --format pkgname-and-test-fails -- -race -shuffle=on -timeout 12m ./...
 	tools/fuzz.sh 10s FuzzTokenEndpoint FuzzVerify FuzzClientAssertion
 
+# go vet and staticcheck among others: see .golangci.yml.
 lint:
-	go vet ./...
-	$(TOOL) staticcheck ./...
+	$(LINT) run ./...
 
 setup:
 	tools/setup.sh

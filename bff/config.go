@@ -151,6 +151,11 @@ func (cfg *Config) check() error {
 	if _, reserved := f.UserClaims.Values["session"]; reserved || slices.Contains(f.UserClaims.Names, "session") {
 		fault("user claim `session` is Cloakroom's own")
 	}
+	for _, route := range f.Routes {
+		if route.DevServer && f.URL != nil && !isLoopback(f.URL.Hostname()) {
+			fault("route %q: a dev server is for development at a loopback host", route.Path)
+		}
+	}
 	for path := range f.Published {
 		if encoded, err := checkPath(path); err != nil || encoded || under(path, ownPath) {
 			fault("published path %q: not canonical, or under %s", path, ownPath)

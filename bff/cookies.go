@@ -134,7 +134,7 @@ func (c *cookies) clear(w http.ResponseWriter) {
 }
 
 func (c *cookies) set(w http.ResponseWriter, name, value string, sameSite http.SameSite, age time.Duration) {
-	cookie := &http.Cookie{
+	cookie := &http.Cookie{ //nolint:gosec // without Secure at a loopback origin over http only, SameSite as configured
 		Name: name, Value: value, Path: "/", MaxAge: int(age.Seconds()), HttpOnly: true, Secure: c.secure, SameSite: sameSite,
 	}
 	if cookie.MaxAge == 0 {

@@ -33,8 +33,8 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, route *compile
 		return
 	}
 	navigation := isNavigation(r)
-	if navigation {
-		if err := s.pageHeaders.apply(w.Header(), s.signOutOrigins()); err != nil {
+	if headers := s.headersOf(route); navigation || route.DevServer {
+		if err := headers.apply(w.Header(), s.signOutOrigins()); err != nil {
 			s.refuse(w, r, problem{name: problemInternal, err: err})
 			return
 		}
@@ -64,11 +64,19 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, route *compile
 	route.serveUpstream(w, r, path, bearer, fwd)
 }
 
+// headersOf are the headers of a route's pages.
+func (s *Server) headersOf(route *compiledRoute) *pageHeaders {
+	if route.DevServer {
+		return s.devHeaders
+	}
+	return s.pageHeaders
+}
+
 // demand is what the guard asks on behalf of a route, of a WebSocket or of any other request.
 func (c *compiledRoute) demand(socket bool) demand {
-	d := demand{methods: c.Methods, session: c.Session, page: !socket && (c.SPA != nil || c.LoginOnNoSession)}
+	d := demand{methods: c.Methods, session: c.Session, page: !socket && (c.SPA != nil || c.DevServer || c.LoginOnNoSession)}
 	switch {
-	case c.Session == None:
+	case c.Session == None && !(socket && c.DevServer): // a dev server's socket tells about the source
 		d.proof = noProof
 	case socket:
 		d.proof = byOrigin

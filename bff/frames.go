@@ -22,8 +22,8 @@ const opClose = 8
 func (f *frames) next(p []byte) int {
 	for i := 0; i < len(p); {
 		if f.left > 0 {
-			n := min(uint64(len(p)-i), f.left)
-			i, f.left = i+int(n), f.left-n //nolint:gosec // at most len(p)
+			n := min(uint64(len(p)-i), f.left) //nolint:gosec // not below 0
+			i, f.left = i+int(n), f.left-n     //nolint:gosec // at most len(p)
 		} else {
 			f.header[f.have] = p[i]
 			i, f.have = i+1, f.have+1
@@ -81,7 +81,7 @@ type goodbye struct {
 // frame is the close frame. Towards the upstream Cloakroom is the client, and clients mask what they send (section 5.3).
 func (g goodbye) frame(masked bool) []byte {
 	payload := append(binary.BigEndian.AppendUint16(nil, g.code), g.reason...)
-	out := []byte{0x80 | opClose, byte(len(payload))} // reasons are ours, and short
+	out := []byte{0x80 | opClose, byte(len(payload))} //nolint:gosec // reasons are ours, and short
 	if !masked {
 		return append(out, payload...)
 	}

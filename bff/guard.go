@@ -56,6 +56,9 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, d demand) (v visi
 			return visitor{}, false
 		}
 	}
+	if d.session == None {
+		return visitor{}, true
+	}
 	ticket, stale, opens := s.cookies.ticket(found)
 	if !opens {
 		if d.session == Required {

@@ -87,6 +87,7 @@ func open(t *testing.T, manners idptest.Config, change func(*house, *Config)) *h
 	}
 	spa := fstest.MapFS{"index.html": {Data: []byte("<!doctype html><title>sample</title>")}, "app.js": {Data: []byte("1")}}
 	h.store = &frailStore{Store: memstore.New(h.now)}
+	t.Cleanup(func() { _ = h.store.Close() })
 	cfg := Config{
 		Frontend: Frontend{
 			URL:       public,

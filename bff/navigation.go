@@ -1,6 +1,7 @@
 package bff
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -70,9 +71,7 @@ func only(h http.Header, name, value string) bool {
 // none that would be accepted.
 func loginURL(returnTo string, params url.Values) string {
 	query := url.Values{}
-	for name, values := range params {
-		query[name] = values
-	}
+	maps.Copy(query, params)
 	if clean, ok := cleanReturnTo(returnTo); ok {
 		query.Set("returnTo", clean)
 	}

@@ -26,6 +26,7 @@ type Route struct {
 
 	Upstream    *url.URL // where requests go; nil for an SPA
 	StripPrefix string   // taken off the path before it is forwarded; a prefix of Path
+	DevServer   bool     // Upstream is an SPA's dev server, with a WebSocket to tell its pages of changes. Only at a loopback origin
 	SPA         fs.FS    // a folder with index.html; nil for an upstream. Folders are opened by os.Root, which keeps links inside
 
 	Token            TokenPlan
@@ -129,10 +130,11 @@ func (rs *routes) compile(route Route, cfg routeConfig) (*compiledRoute, error) 
 	}
 	if route.Methods == nil {
 		route.Methods = []string{http.MethodGet, http.MethodHead}
-		if route.Upstream != nil {
+		if route.Upstream != nil && !route.DevServer {
 			route.Methods = append(route.Methods, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete)
 		}
 	}
+	route.WebSocket = route.WebSocket || route.DevServer
 	c := &compiledRoute{Route: route, allow: strings.Join(route.Methods, ", ")}
 	if route.SPA != nil {
 		c.spa = newSPA(route, cfg.Fail)
@@ -191,6 +193,9 @@ func (route *Route) checkUpstream() error {
 		}
 	}
 	plan := route.Token
+	if route.DevServer && plan.Kind != TokenNone {
+		return errors.New("a dev server gets no token")
+	}
 	if plan.Kind == TokenMinted && plan.Audience == "" {
 		return errors.New("a minted token needs an audience")
 	}

@@ -20,6 +20,8 @@ type SecurityHeaders struct {
 	HSTS       int                 // max-age in seconds; 0: none (plain http)
 	CSPAdd     map[string][]string // sources that widen directives of the built-in policy
 	ReportOnly bool                // the policy is reported on, not enforced
+
+	devServer bool // the policy is one for pages of a dev server
 }
 
 // securityHeaders are set on everything the public listener answers. It is immutable.
@@ -44,6 +46,16 @@ var builtInCSP = []directive{
 	{"require-trusted-types-for", []string{"'script'"}},
 }
 
+// devCSP is the policy of an SPA that comes from a dev server: that puts a script and styles of its own into pages, and draws
+// mistakes over them as markup.
+var devCSP = func() []directive {
+	policy := slices.DeleteFunc(slices.Clone(builtInCSP), func(d directive) bool { return d.name == "require-trusted-types-for" })
+	for name, source := range map[string]string{"script-src": "'unsafe-inline'", "style-src": "'unsafe-inline'", "worker-src": "blob:"} {
+		policy = widen(policy, name, []string{source})
+	}
+	return policy
+}()
+
 type directive struct {
 	name    string
 	sources []string
@@ -61,7 +73,11 @@ const permissions = "browsing-topics=(), camera=(self), display-capture=(self), 
 	"midi=(self), payment=(self), serial=(self), usb=(self)"
 
 func newSecurityHeaders(cfg SecurityHeaders) (*securityHeaders, error) {
-	policy, err := contentSecurityPolicy(cfg.CSPAdd)
+	base := builtInCSP
+	if cfg.devServer {
+		base = devCSP
+	}
+	policy, err := contentSecurityPolicy(base, cfg.CSPAdd)
 	if err != nil {
 		return nil, err
 	}
@@ -95,8 +111,8 @@ func (s *securityHeaders) apply(h http.Header) {
 	}
 }
 
-func contentSecurityPolicy(add map[string][]string) (string, error) {
-	policy := slices.Clone(builtInCSP)
+func contentSecurityPolicy(base []directive, add map[string][]string) (string, error) {
+	policy := slices.Clone(base)
 	var faults []error
 	for _, name := range slices.Sorted(maps.Keys(add)) {
 		sources := add[name]

@@ -25,7 +25,7 @@ func TestContentSecurityPolicy(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got, err := contentSecurityPolicy(tt.add); err != nil || got != tt.want {
+			if got, err := contentSecurityPolicy(builtInCSP, tt.add); err != nil || got != tt.want {
 				t.Errorf("got %s\n%v", got, err)
 			}
 		})
@@ -34,11 +34,11 @@ func TestContentSecurityPolicy(t *testing.T) {
 		{"img-scr": {"https:"}}, {"require-trusted-types-for": {"'none'"}}, {"sandbox": {"allow-scripts"}},
 		{"img-src": {"https: data:"}}, {"img-src": {"https:; script-src *"}}, {"img-src": {"a,b"}}, {"img-src": {""}}, {"img-src": {"é"}},
 	} {
-		if got, err := contentSecurityPolicy(add); err == nil {
+		if got, err := contentSecurityPolicy(builtInCSP, add); err == nil {
 			t.Errorf("%v gives %s", add, got)
 		}
 	}
-	if got, _ := contentSecurityPolicy(nil); got != builtIn {
+	if got, _ := contentSecurityPolicy(builtInCSP, nil); got != builtIn {
 		t.Error("the built-in policy has changed: ", got)
 	}
 }

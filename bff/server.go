@@ -29,6 +29,7 @@ type Server struct {
 	routes         *routes
 	headers        *securityHeaders // of everything
 	pageHeaders    *pageHeaders     // of a route's pages
+	devHeaders     *pageHeaders     // of those that come from a dev server
 	pages          *web.Pages
 	endpoints      *echo.Echo
 
@@ -87,6 +88,11 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("browser's side: %w", err)
 	}
 	if s.pageHeaders, err = newPageHeaders(f.Headers); err != nil {
+		return nil, fmt.Errorf("browser's side: %w", err)
+	}
+	fromDevServer := f.Headers
+	fromDevServer.devServer = true
+	if s.devHeaders, err = newPageHeaders(fromDevServer); err != nil {
 		return nil, fmt.Errorf("browser's side: %w", err)
 	}
 	if s.pages, err = web.NewPages(f.Pages); err != nil {

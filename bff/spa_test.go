@@ -2,6 +2,7 @@ package bff
 
 import (
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -40,9 +41,7 @@ func serveFrom(t *testing.T, route Route, method, target string, navigation bool
 		t.Fatal(err)
 	}
 	r := httptest.NewRequest(method, target, nil)
-	for name, values := range header {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, header)
 	path, err := canonicalPath(r)
 	if err != nil {
 		t.Fatal(err)

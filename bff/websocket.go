@@ -56,10 +56,10 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request, v visitor, 
 // answered.
 func (s *Server) openTunnel(w http.ResponseWriter, r *http.Request, v visitor, route *compiledRoute, path string, bearer secret.Text, fwd forwarded) (t *tunnel, ok bool) {
 	u := route.upstream
-	res, upstream, err := u.upgrade(r.Context(), r, path, bearer, &fwd)
+	res, upstream, err := u.upgrade(r.Context(), r, path, bearer, &fwd) //nolint:bodyclose // the tunnel closes it, or whoever has the refusal
 	if again, fresh := s.upgradeAgain(r, err, bearer, fwd); again {
 		bearer = fresh
-		res, upstream, err = u.upgrade(r.Context(), r, path, bearer, &fwd)
+		res, upstream, err = u.upgrade(r.Context(), r, path, bearer, &fwd) //nolint:bodyclose // likewise
 	}
 	if no, isRefusal := errors.AsType[*refusal](err); isRefusal {
 		defer func() { _ = no.res.Body.Close() }()
@@ -109,7 +109,7 @@ func (s *Server) upgradeAgain(r *http.Request, err error, bearer secret.Text, fw
 func (s *Server) carry(ctx context.Context, v visitor, t *tunnel) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stop := context.AfterFunc(s.sockets, cancel)
+	stop := context.AfterFunc(s.sockets, cancel) //nolint:contextcheck // two contexts end it
 	defer stop()
 	bye := make(chan goodbye, 1)
 	attended := make(chan struct{})

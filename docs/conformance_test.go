@@ -72,7 +72,7 @@ func TestEachLineOfConformanceNamesATestThatIsThere(t *testing.T) {
 	sources := map[string]string{}
 	seen := map[string]bool{}
 	of := map[string]int{}
-	for _, text := range strings.Split(string(page), "\n") {
+	for text := range strings.SplitSeq(string(page), "\n") {
 		parts := line.FindStringSubmatch(text)
 		if parts == nil {
 			if strings.HasPrefix(text, "| ") && !strings.HasPrefix(text, "| number |") && !strings.HasPrefix(text, "| --- |") {

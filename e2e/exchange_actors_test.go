@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -12,9 +13,7 @@ import (
 func (s *exchangeStack) onward(t *testing.T, client, subject string, with url.Values) answer {
 	t.Helper()
 	form := s.form(url.Values{"subject_token": {subject}, "audience": nil})
-	for name, values := range with {
-		form[name] = values
-	}
+	maps.Copy(form, with)
 	return s.exchange(t, client, form)
 }
 

@@ -140,7 +140,7 @@ func (s *exchangeStack) publishesItself(t *testing.T) {
 			if key["kid"] == "" || key["alg"] == "" || key["use"] != "sig" {
 				t.Errorf("%v", key)
 			}
-			for _, private := range strings.Fields("d p q dp dq qi k oth") {
+			for private := range strings.FieldsSeq("d p q dp dq qi k oth") {
 				if key[private] != nil {
 					t.Errorf("key %v has %s", key["kid"], private)
 				}
@@ -186,7 +186,7 @@ func (s *exchangeStack) leavesNoToken(t *testing.T) {
 	})
 	granted, refused := 0, 0
 	t.Run("C-009 C-154 the log is well-formed, and says who asked for what", func(t *testing.T) {
-		for _, line := range strings.Split(strings.TrimSpace(log), "\n") {
+		for line := range strings.SplitSeq(strings.TrimSpace(log), "\n") {
 			var entry map[string]any
 			if err := json.Unmarshal([]byte(line), &entry); err != nil {
 				t.Fatalf("%v: %s", err, line)

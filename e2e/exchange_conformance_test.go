@@ -144,7 +144,7 @@ func sameTexts(got []any, want ...string) bool {
 
 func sameWords(got, want string) bool {
 	has, wants := map[string]bool{}, strings.Fields(want)
-	for _, word := range strings.Fields(got) {
+	for word := range strings.FieldsSeq(got) {
 		has[word] = true
 	}
 	for _, word := range wants {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -87,9 +88,7 @@ func (s *keyedStack) sign(t *testing.T, key crypto.Signer, with map[string]any) 
 
 func asserting(raw string, with url.Values) url.Values {
 	form := url.Values{"grant_type": {"client_credentials"}, "client_assertion": {raw}, "client_assertion_type": {oidc.ClientAssertionTypeJWTAssertion}}
-	for name, values := range with {
-		form[name] = values
-	}
+	maps.Copy(form, with)
 	return form
 }
 

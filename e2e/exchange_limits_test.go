@@ -147,7 +147,7 @@ func TestTheLogStaysJSONWhileRedisIsAway(t *testing.T) {
 		s.refused(t, a, 503, "temporarily_unavailable")
 		s.granted(t, s.exchange(t, "gateway", s.form(nil))) // which needs no store
 	}
-	for _, line := range strings.Split(strings.TrimSpace(s.printed()), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(s.printed()), "\n") {
 		if !json.Valid([]byte(line)) {
 			t.Errorf("in the log: %s", line)
 		}

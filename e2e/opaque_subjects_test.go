@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -60,9 +61,7 @@ exchange:
 	}
 	subject := func(token string, more url.Values) url.Values {
 		f := url.Values{"subject_token": {token}, "subject_token_type": {typeAccess}, "subject_issuer": {"main"}}
-		for name, values := range more {
-			f[name] = values
-		}
+		maps.Copy(f, more)
 		return f
 	}
 	claims := func(audience string, status int, body map[string]any) map[string]any {

@@ -149,8 +149,8 @@ func chain(of map[string]any) ([]token.Claims, bool) {
 // nest is the reverse of chain.
 func nest(links []token.Claims) map[string]any {
 	var act map[string]any
-	for i := len(links) - 1; i >= 0; i-- {
-		outer := map[string]any(clone(links[i]))
+	for _, link := range slices.Backward(links) {
+		outer := map[string]any(clone(link))
 		if act != nil {
 			outer["act"] = act
 		}

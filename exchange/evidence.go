@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"cloakroom/exchange/rule"
@@ -129,8 +130,6 @@ func scopeOf(c token.Claims) token.Scope {
 
 func clone(c token.Claims) token.Claims {
 	out := make(token.Claims, len(c)+2)
-	for name, value := range c {
-		out[name] = value
-	}
+	maps.Copy(out, c)
 	return out
 }

@@ -71,7 +71,7 @@ func (p *Provider) Run(ctx context.Context) {
 		}
 		pause := rediscoverAfter
 		if err != nil {
-			pause = wait + rand.N(wait/2)
+			pause = wait + rand.N(wait/2) //nolint:gosec // nobody gains by guessing it
 			wait = min(2*wait, retryCeiling)
 		} else {
 			wait = retryFloor

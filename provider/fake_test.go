@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -248,7 +249,7 @@ func mustBe(t *testing.T, err, kind error) {
 		t.Fatalf("error is %v, want %v", err, kind)
 	}
 	for _, one := range []error{ErrUnavailable, ErrRefused, ErrNonsense, ErrRejected} {
-		if is, want := isKind(err, one), one == kind; is != want && !(one == ErrRefused && isKind(err, ErrRejected)) {
+		if is, want := isKind(err, one), errors.Is(one, kind); is != want && !(errors.Is(one, ErrRefused) && isKind(err, ErrRejected)) {
 			t.Errorf("error %v: is %q: %v, want %v", err, one, is, want)
 		}
 	}

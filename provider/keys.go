@@ -173,7 +173,7 @@ func (p *Provider) fetchKeys(ctx context.Context) (token.Keys, error) {
 }
 
 func (p *party) askKeys(ctx context.Context, endpoint string) (token.Keys, error) {
-	r, err := http.NewRequest(http.MethodGet, endpoint, nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, endpoint, nil)
 	if err != nil {
 		return nil, p.failed(EndpointJWKS, err)
 	}

@@ -230,7 +230,7 @@ func (p *Provider) post(ctx context.Context, name, endpoint string, form url.Val
 	if p.cfg.AuthMethod == AuthPost {
 		form.Set("client_secret", p.cfg.ClientSecret.Reveal())
 	}
-	r, err := http.NewRequest(http.MethodPost, endpoint, strings.NewReader(form.Encode()))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
 	if err != nil {
 		return answer{}, p.failed(name, err)
 	}

@@ -42,7 +42,7 @@ func (p *Provider) askUserInfo(ctx context.Context, endpoint string, access secr
 	if endpoint == "" {
 		return nil, p.fail(ErrNonsense, EndpointUserInfo, "the provider has none")
 	}
-	r, err := http.NewRequest(http.MethodGet, endpoint, nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, endpoint, nil)
 	if err != nil {
 		return nil, p.failed(EndpointUserInfo, err)
 	}

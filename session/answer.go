@@ -24,7 +24,7 @@ func (r *renewal) keep(was, next *Session) (*Session, error) {
 		return nil, ErrNotFound // it was ended meanwhile, and stays ended
 	case errors.Is(err, ErrConflict):
 		r.cache.drop(r.key)
-		return r.load(ctx, r.key, &r.ticket)
+		return r.load(ctx, r.key, &r.ticket, whole)
 	}
 	// The provider may have made the old refresh token invalid, so these tokens are all there is: they are served from
 	// here while the store is tried again, and nobody else gets the lease.
@@ -91,7 +91,7 @@ func (r *renewal) notRenewed(was *Session, cause error) (*Session, error) {
 		return nil, cause
 	}
 	// What was refused may be a token that somebody used up since it was read.
-	s, err := r.load(ctx, r.key, &r.ticket)
+	s, err := r.load(ctx, r.key, &r.ticket, whole)
 	if err != nil {
 		return nil, err
 	}

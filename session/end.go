@@ -34,7 +34,7 @@ func (m *Manager) end(ctx context.Context, key Key, reason string, revoke bool) 
 	s := &Session{ID: key.String()} // gone, or nobody can open it: it is removed, whatever it is
 	r, err := m.store.Load(ctx, key)
 	if err == nil {
-		if found, err := m.open(key, nil, r); err == nil {
+		if found, err := m.open(key, nil, r, bare); err == nil {
 			s = found
 		}
 	}

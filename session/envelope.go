@@ -62,8 +62,17 @@ func (e envelopes) seal(key Key, ticket Ticket, s *Session, idle time.Time) (Rec
 	}, nil
 }
 
-// open reads a record. Without a ticket, the session has no tokens. The error is errVersion or why it does not open.
-func (e envelopes) open(key Key, ticket *Ticket, r Record) (*Session, error) {
+// how much of a record is wanted.
+type depth int
+
+const (
+	bare  depth = iota // no tokens, which need a ticket
+	usual              // the access token
+	whole              // all tokens
+)
+
+// open reads a record. The error is errVersion or why it does not open.
+func (e envelopes) open(key Key, ticket *Ticket, r Record, d depth) (*Session, error) {
 	_, sealed, err := besides(r.Info)
 	if err != nil {
 		return nil, fmt.Errorf("open info: %w", err)
@@ -80,7 +89,7 @@ func (e envelopes) open(key Key, ticket *Ticket, r Record) (*Session, error) {
 		return nil, errors.New("absolute end is not the one that was sealed")
 	}
 	s.weight = 3 * len(plain)
-	if ticket == nil {
+	if d == bare {
 		return s, nil
 	}
 	if sealed, err = unversioned(r.Tokens); err == nil {
@@ -89,7 +98,7 @@ func (e envelopes) open(key Key, ticket *Ticket, r Record) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open tokens: %w", err)
 	}
-	if s.Tokens, err = readTokens(plain); err != nil {
+	if s.Tokens, err = readTokens(plain, d); err != nil {
 		return nil, fmt.Errorf("read tokens: %w", err)
 	}
 	s.Tokens.Expiry, s.Tokens.Scope = s.AccessExpiry, s.Scope
@@ -160,8 +169,15 @@ func writeTokens(t Tokens) []byte {
 	return w.buf
 }
 
-func readTokens(plain string) (Tokens, error) {
+func readTokens(plain string, d depth) (Tokens, error) {
 	r := reader{buf: plain}
+	if d == usual {
+		t := Tokens{Access: r.token()}
+		if r.bad {
+			return Tokens{}, errContent
+		}
+		return t, nil
+	}
 	t := Tokens{Access: r.token(), Refresh: r.token(), ID: r.token()}
 	return t, r.end()
 }

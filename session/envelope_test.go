@@ -47,10 +47,10 @@ func TestContentThatIsNotWhatWasWrittenIsRefused(t *testing.T) {
 	if err := readInfo(string(good)+"\x00", &Session{}); err == nil {
 		t.Error("info with something after it was read")
 	}
-	if _, err := readTokens("\x00\x01a\x00\x01b"); err == nil {
+	if _, err := readTokens("\x00\x01a\x00\x01b", whole); err == nil {
 		t.Error("two tokens were read")
 	}
-	if _, err := readTokens("\x00\xff\xff\xff\xff\xff\xff\xff\xff\x7fa"); err == nil {
+	if _, err := readTokens("\x00\xff\xff\xff\xff\xff\xff\xff\xff\x7fa", whole); err == nil {
 		t.Error("a length beyond the end was read")
 	}
 }

@@ -39,7 +39,7 @@ func (m *Manager) Find(ctx context.Context, id string) (*Session, error) {
 
 // Tokens returns all tokens of a session, from the store. The error is ErrNotFound or ErrUnavailable.
 func (m *Manager) Tokens(ctx context.Context, t Ticket) (Tokens, error) {
-	s, err := m.load(ctx, t.key(), &t)
+	s, err := m.load(ctx, t.key(), &t, whole)
 	if err != nil {
 		return Tokens{}, fmt.Errorf("load tokens: %w", err)
 	}
@@ -60,11 +60,14 @@ func (m *Manager) recent(ctx context.Context, key Key, ticket *Ticket) (*Session
 		m.answered(cacheBypass)
 	}
 	began := m.cache.begin(key)
-	s, err := m.load(ctx, key, ticket)
+	d := usual
+	if ticket == nil {
+		d = bare
+	}
+	s, err := m.load(ctx, key, ticket, d)
 	if err != nil {
 		return nil, err
 	}
-	s = s.view()
 	if !m.unsaved.has(key) {
 		m.cache.keep(key, began, s, ticket != nil)
 	}
@@ -81,12 +84,16 @@ func (m *Manager) Slide(ctx context.Context, s *Session) (*Session, error) {
 	if s.over(now) {
 		return nil, fmt.Errorf("slide session: %w", ErrNotFound)
 	}
-	if now.Sub(s.Seen) < max(m.limits.Idle/slideSteps, time.Second) {
+	step := max(m.limits.Idle/slideSteps, time.Second)
+	if now.Sub(s.Seen) < step {
 		return s, nil
 	}
 	key, ok := parseHandle(s.ID)
 	if !ok {
 		return nil, fmt.Errorf("slide session: %w", ErrNotFound)
+	}
+	if there, _ := m.cache.get(key, false); there != nil && now.Sub(there.Seen) < step {
+		return s.slid(there.Seen, there.IdleExpires), nil // another request has written it since s was read
 	}
 	next := s.slid(now, now.Add(m.limits.Idle))
 	// Of many requests at once, one writes.
@@ -112,12 +119,12 @@ func (m *Manager) Slide(ctx context.Context, s *Session) (*Session, error) {
 	}
 }
 
-// load reads and opens a record; without a ticket, without the tokens.
-func (m *Manager) load(ctx context.Context, key Key, ticket *Ticket) (*Session, error) {
-	s, err := m.read(ctx, key, ticket)
+// load reads and opens a record.
+func (m *Manager) load(ctx context.Context, key Key, ticket *Ticket, d depth) (*Session, error) {
+	s, err := m.read(ctx, key, ticket, d)
 	if errors.Is(err, errDoesNotOpen) {
 		// Once more: bytes that were torn on their way here must not sign anyone out.
-		s, err = m.read(ctx, key, ticket)
+		s, err = m.read(ctx, key, ticket, d)
 	}
 	if errors.Is(err, errDoesNotOpen) {
 		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
@@ -137,7 +144,7 @@ func (m *Manager) load(ctx context.Context, key Key, ticket *Ticket) (*Session, 
 
 var errDoesNotOpen = errors.New("record does not open")
 
-func (m *Manager) read(ctx context.Context, key Key, ticket *Ticket) (*Session, error) {
+func (m *Manager) read(ctx context.Context, key Key, ticket *Ticket, d depth) (*Session, error) {
 	r, err := m.store.Load(ctx, key)
 	switch {
 	case errors.Is(err, ErrBroken):
@@ -145,11 +152,11 @@ func (m *Manager) read(ctx context.Context, key Key, ticket *Ticket) (*Session, 
 	case err != nil:
 		return nil, cannotTell(err)
 	}
-	return m.open(key, ticket, r)
+	return m.open(key, ticket, r, d)
 }
 
-func (m *Manager) open(key Key, ticket *Ticket, r Record) (*Session, error) {
-	s, err := m.envelopes.open(key, ticket, r)
+func (m *Manager) open(key Key, ticket *Ticket, r Record, d depth) (*Session, error) {
+	s, err := m.envelopes.open(key, ticket, r, d)
 	switch {
 	case errors.Is(err, ErrUnavailable):
 		return nil, err
@@ -158,8 +165,11 @@ func (m *Manager) open(key Key, ticket *Ticket, r Record) (*Session, error) {
 	}
 	if next := m.unsaved.after(key, r.Generation); next != nil {
 		s = next
-		if ticket == nil {
+		switch d {
+		case bare:
 			s = s.withoutTokens()
+		case usual:
+			s = s.view()
 		}
 	}
 	return m.placed(s, r.Idle), nil

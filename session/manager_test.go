@@ -81,7 +81,7 @@ func same(t *testing.T, name string, got, want *session.Session) {
 				compare(path+field.Name+".", a, b)
 				continue
 			}
-			if at, ok := a.Interface().(time.Time); ok {
+			if at, ok := reflect.TypeAssert[time.Time](a); ok {
 				if !at.Equal(b.Interface().(time.Time)) {
 					t.Errorf("%s: %s%s is %v, want %v", name, path, field.Name, a, b)
 				}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -27,11 +28,13 @@ const maxContent = 1 << 20 // far more than the claims and tokens of a session m
 
 func newPress() (*press, error) {
 	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithWindowSize(64<<10),
-		zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithLowerEncoderMem(true))
+		zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithLowerEncoderMem(true),
+		zstd.WithEncoderDictRaw(dictionaryID, []byte(dictionary)))
 	if err != nil {
 		return nil, fmt.Errorf("zstd: %w", err)
 	}
-	decoder, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(maxContent))
+	decoder, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(maxContent),
+		zstd.WithDecoderDictRaw(dictionaryID, []byte(dictionary)))
 	if err != nil {
 		return nil, fmt.Errorf("zstd: %w", err)
 	}
@@ -46,19 +49,20 @@ func (p *press) press(plain []byte) []byte {
 	return out
 }
 
+// release reverses press. The content is not to be changed any more.
 func (p *press) release(content []byte) (string, error) {
 	if len(content) == 0 {
 		return "", errContent
 	}
 	switch content[0] {
 	case loose:
-		return string(content[1:]), nil
+		return owned(content[1:]), nil
 	case pressed:
 		plain, err := p.decoder.DecodeAll(content[1:], nil)
 		if err != nil {
 			return "", errContent
 		}
-		return string(plain), nil
+		return owned(plain), nil
 	}
 	return "", errContent
 }
@@ -102,12 +106,21 @@ func (r *reader) token() secret.Text {
 		r.fail()
 		return ""
 	}
-	var out []byte
+	var parts [maxParts]string
+	size := int(n) - 1
 	for i := range n {
+		parts[i] = r.text()
+		size += compact.EncodedLen(len(parts[i]))
+	}
+	out := make([]byte, 0, size)
+	for i, part := range parts[:n] {
 		if i > 0 {
 			out = append(out, '.')
 		}
-		out = compact.AppendEncode(out, []byte(r.text()))
+		out = compact.AppendEncode(out, unsafe.Slice(unsafe.StringData(part), len(part)))
 	}
-	return secret.Text(out)
+	return secret.Text(owned(out))
 }
+
+// owned makes a text of bytes that nobody else has, without a copy: sessions are read more often than anything else.
+func owned(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

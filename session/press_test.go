@@ -3,6 +3,8 @@ package session
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"math"
 	"reflect"
@@ -124,6 +126,27 @@ func TestClaimsNestedTooDeepAreRefused(t *testing.T) {
 	if r.value(0); r.end() == nil {
 		t.Error("read")
 	}
+}
+
+// What was pressed with one dictionary is not released with another: a record's version has this one.
+func TestTheDictionaryStaysAsItIs(t *testing.T) {
+	if got := hex.EncodeToString(sum(dictionary)); got != "9305750fb877c95a5f5db9c365f8f5056ebac8b8a1cf67c42559ab40a9a0912b" {
+		t.Errorf("dictionary %s", got)
+	}
+	content, err := hex.DecodeString("0128b52ffd010001bd000050616c696365226162637d0300fc5b8f052e5936090104")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := testPress(t).release(content); err != nil || got != kept {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+const kept = `{"sub":"alice","iss":"https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_abc","email_verified":true}`
+
+func sum(s string) []byte {
+	h := sha256.Sum256([]byte(s))
+	return h[:]
 }
 
 // A name's place is part of the version: names may only be added at the end.

@@ -98,7 +98,7 @@ func (m *Manager) intentLasts() time.Duration { return m.timeout + storeTime }
 
 // look reads the session anew and tells whether there is nothing to do.
 func (r *renewal) look(ctx context.Context) (s *Session, done bool, err error) {
-	s, err = r.load(ctx, r.key, &r.ticket)
+	s, err = r.load(ctx, r.key, &r.ticket, whole)
 	if err != nil {
 		return nil, false, err
 	}

@@ -26,7 +26,7 @@ func TestManyRequestsAtExpiryOnTwoReplicasAreOneRefresh(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := newHouse(t)
-				b := a.another()
+				b := houseOver(t, sessiontest.NewFrail(a.store.Store), a.ring, a.provider)
 				a.provider.slow = slow
 				ticket, _ := a.start()
 				time.Sleep(20 * time.Minute)
@@ -45,8 +45,11 @@ func TestManyRequestsAtExpiryOnTwoReplicasAreOneRefresh(t *testing.T) {
 				}
 				all.Wait()
 				a.wantAsked(1)
-				if got := b.store.Calls(sessiontest.Acquire); slow > 15*time.Second && got < 4 {
-					t.Error("the lease was not renewed while the provider did not answer")
+				if got := a.store.Calls(sessiontest.Acquire) + b.store.Calls(sessiontest.Acquire); slow > 15*time.Second && got < 50 {
+					t.Errorf("the lease was asked for %d times", got)
+				}
+				if got := a.store.Calls(sessiontest.Acquire); slow > 15*time.Second && got != 1+4 { // a was first
+					t.Errorf("its holder acquired the lease %d times in 20 s, want once, and then every 5 s", got)
 				}
 			})
 		})
@@ -206,17 +209,55 @@ func TestAnAnswerThatGotLostIsAskedForOnceMore(t *testing.T) {
 					t.Errorf("told of %d failures", n)
 				}
 				time.Sleep(2 * time.Second)
+				again := time.Now()
 				if _, err := h.Fresh(t.Context(), ticket, h.load(ticket), needed); !errors.Is(err, tt.err) {
 					t.Errorf("fresh: %v, want %v", err, tt.err)
+				}
+				if took := time.Since(again); took != 0 {
+					t.Errorf("it waited %v for itself", took)
 				}
 				h.wantAsked(tt.asked + 1) // it is not new any more that an answer got lost
 				h.wantEnded()
 				time.Sleep(2 * time.Second)
 				h.provider.fail(nil)
 				wantAccess(t, h.fresh(ticket), "access-canary-1")
+				time.Sleep(11 * time.Minute)
+				again = time.Now()
+				wantAccess(t, h.another().fresh(ticket), "access-canary-2")
+				if took := time.Since(again); took != 0 {
+					t.Errorf("another replica waited %v for what is settled", took)
+				}
 			})
 		})
 	}
+}
+
+func TestASecondTryIsLeftToWhoHasTheLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newHouse(t)
+		a := houseOver(t, sessiontest.NewFrail(b.store.Store), b.ring, b.provider)
+		b.provider.slow = 20 * time.Second
+		b.provider.fail(session.ErrUncertain)
+		ticket, _ := b.start()
+		time.Sleep(20 * time.Minute)
+		stale := b.load(ticket)
+		failed := make(chan error, 1)
+		go func() {
+			_, err := a.Fresh(t.Context(), ticket, stale, needed)
+			failed <- err
+		}()
+		time.Sleep(time.Second)
+		a.store.Break(sessiontest.FailsBefore, sessiontest.Acquire)
+		time.AfterFunc(18500*time.Millisecond, a.store.Mend) // when b has the lease, and waits for what a began
+		time.AfterFunc(20*time.Second, func() { b.provider.fail(nil) })
+		s, err := b.Fresh(t.Context(), ticket, stale, needed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantAccess(t, s, "access-canary-1")
+		wantUnavailable(t, "fresh by who lost the lease", <-failed)
+		b.wantAsked(2)
+	})
 }
 
 func TestASecondTryMayFindThatSomebodyElseSucceeded(t *testing.T) {
@@ -258,6 +299,27 @@ func TestAnAnswerThatSaysNoLeavesNobodyWaiting(t *testing.T) {
 		wantAccess(t, b.fresh(ticket), "access-canary-1")
 		if took := time.Since(began); took != 0 {
 			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+func TestWhatIsSettledLeavesNobodyWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newHouse(t)
+		b := a.another()
+		ticket, _ := a.start()
+		for i, h := range []*house{a, b, a} {
+			time.Sleep(11 * time.Minute)
+			began := time.Now()
+			if s := h.fresh(ticket); s.Generation != uint64(i+2) {
+				t.Errorf("generation %d", s.Generation)
+			}
+			if took := time.Since(began); took != 0 {
+				t.Errorf("it took %v", took)
+			}
+			if _, err := h.Slide(t.Context(), h.load(ticket)); err != nil {
+				t.Fatal(err)
+			}
 		}
 	})
 }

@@ -59,12 +59,11 @@ func (m *Manager) listen(ctx context.Context) {
 		_ = m.store.Subscribe(subscription, func() {
 			pause = joinPause
 			m.link.begin(m.cache.since(), drop)
-			m.cache.doubt() // what happened since the last subscription, nobody told
 			after.Go(func() { m.rejoined(subscription) })
 		}, m.hear)
 		drop()
 		m.link.end()
-		m.cache.doubt()
+		m.cache.doubt() // what happens until the next one, nobody tells
 		wait(ctx, pause)
 	}
 }
@@ -91,7 +90,6 @@ func (m *Manager) beat(ctx context.Context) {
 		defer cancel()
 		_ = m.store.Publish(publishing, message{kind: proofMessage, from: m.replica, nonce: n}.encode())
 		if !m.cache.believed(m.cache.since()) {
-			m.cache.doubt()
 			m.link.dropIfDeaf(now)
 		}
 	})
@@ -151,7 +149,7 @@ func (m *Manager) recheck(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if _, err := m.load(ctx, key, nil); errors.Is(err, ErrNotFound) {
+		if _, err := m.load(ctx, key, nil, bare); errors.Is(err, ErrNotFound) {
 			m.cache.drop(key)
 			m.watchers.tell(key, Change{ID: key.String(), Kind: Ended, Reason: reasonExpired})
 		}

@@ -123,7 +123,7 @@ func (m *Manager) each(ctx context.Context, sel Selector, visit func(Key, *Sessi
 		return err
 	}
 	look := func(key Key) error {
-		s, err := m.load(ctx, key, nil)
+		s, err := m.load(ctx, key, nil, bare)
 		switch {
 		case errors.Is(err, ErrNotFound), err == nil && !sel.agrees(s):
 			return nil

@@ -15,7 +15,7 @@ var OpenIDScopes = Scope{"openid", "profile", "email", "address", "phone", "offl
 // ParseScope splits a space-separated scope and drops repetitions.
 func ParseScope(s string) Scope {
 	var out Scope
-	for _, one := range strings.Fields(s) {
+	for one := range strings.FieldsSeq(s) {
 		if !out.Has(one) {
 			out = append(out, one)
 		}

@@ -88,7 +88,7 @@ func (h *house) openSecrets() error {
 
 // open listens and serves until ctx ends.
 func (h *house) open(ctx context.Context) (*daemon.Daemon, error) {
-	listeners, err := h.listeners()
+	listeners, err := h.listeners() //nolint:contextcheck // handlers have their requests'
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -94,7 +95,10 @@ func frontRoute(r config.Route) (bff.Route, error) {
 		out.SPA, err = openFolder(r.SPA)
 		return out, err
 	}
-	if out.Upstream, err = url.Parse(r.Upstream); err != nil {
+	if r.SPADev != "" {
+		out.Methods, out.DevServer = nil, true
+	}
+	if out.Upstream, err = url.Parse(cmp.Or(r.Upstream, r.SPADev)); err != nil {
 		return out, err
 	}
 	out.TLS, err = upstreamTLS(r.TLS)

@@ -212,7 +212,7 @@ func TestWhatOneReplicaKnowsOfClientsTheOthersKnow(t *testing.T) {
 		if other.active("batch", kept) != true {
 			t.Error("another token was revoked with it")
 		}
-		for _, key := range strings.Fields(redis.Do(t, "keys", "*")) {
+		for key := range strings.FieldsSeq(redis.Do(t, "keys", "*")) {
 			if ttl := redis.Do(t, "ttl", key); ttl == "-1" {
 				t.Errorf("%s stays for ever", key)
 			}

@@ -31,7 +31,7 @@ func (h *house) meetProviders() error {
 			Endpoints: c.Endpoints, ClockSkew: c.ClockSkew, Timeout: c.Timeout, CAFile: c.CAFile, Proxy: c.Proxy.Reveal(),
 			Egress: h.file.Limits.EgressAllow, Now: h.now,
 			Observe: h.countRequests(c.Name),
-			Warn:    func(message string) { h.log.Warn(message, "provider", c.Name) },
+			Warn:    func(message string) { h.log.Warn(message, "provider", c.Name) }, //nolint:sloglint // one of provider's own sentences
 		})
 		if err != nil {
 			return err

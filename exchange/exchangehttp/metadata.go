@@ -100,7 +100,7 @@ func show(c echo.Context, d document) error {
 	h.Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int64(d.maxAge/time.Second)))
 	h.Set("ETag", d.etag)
 	h.Set("X-Content-Type-Options", "nosniff")
-	for _, known := range strings.Split(c.Request().Header.Get("If-None-Match"), ",") {
+	for known := range strings.SplitSeq(c.Request().Header.Get("If-None-Match"), ",") {
 		if known = strings.TrimSpace(known); known == "*" || strings.TrimPrefix(known, "W/") == d.etag {
 			return c.NoContent(http.StatusNotModified)
 		}

@@ -59,7 +59,7 @@ func (p proof) request(form url.Values, now time.Time) (*http.Request, error) {
 		form.Set("client_assertion_type", assertionType)
 		form.Set("client_assertion", assertion)
 	}
-	r, err := http.NewRequest(http.MethodPost, p.endpoint, strings.NewReader(form.Encode()))
+	r, err := http.NewRequest(http.MethodPost, p.endpoint, strings.NewReader(form.Encode())) //nolint:noctx // whoever sends it gives it one
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -285,9 +286,7 @@ func TestNoTokenIsToldOn(t *testing.T) {
 		nil, {"subject_id_token": {id}}, {"subject_token_type": {string(exchange.IDToken)}}, {"subject_token": {id}}, {"audience": {"nowhere"}}, {"scope": {"x"}}, {"subject_token": {access + "x"}},
 	} {
 		form := w.ask(url.Values{"subject_token": {access}})
-		for name, values := range with {
-			form[name] = values
-		}
+		maps.Copy(form, with)
 		r := w.token("gateway", form)
 		answers.WriteString(r.raw)
 		if minted, ok := r.body["access_token"].(string); ok {

@@ -87,9 +87,9 @@ func Start(ctx context.Context, o Options) (*Daemon, error) {
 		defer close(d.done)
 		select {
 		case <-ctx.Done():
-			d.err = d.drain(func() { endBackground(); working.Wait() })
+			d.err = d.drain(func() { endBackground(); working.Wait() }) //nolint:contextcheck // begins when ctx has ended
 		case err := <-failed:
-			d.err = errors.Join(err, d.drain(func() { endBackground(); working.Wait() }))
+			d.err = errors.Join(err, d.drain(func() { endBackground(); working.Wait() })) //nolint:contextcheck // likewise
 		}
 	}()
 	return d, nil
@@ -133,7 +133,7 @@ func newServer(l Listener, log *slog.Logger) *http.Server {
 		Addr:              l.Address,
 		Handler:           paced(l.Handler, l.Patience),
 		ConnState:         turn,
-		ReadHeaderTimeout: 10 * time.Second,
+		ReadHeaderTimeout: min(10*time.Second, l.Patience),
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
 		// `OPTIONS *` is the handlers' to refuse, like any other request.

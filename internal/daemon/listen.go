@@ -56,5 +56,5 @@ func mostConnections() int {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return fallback
 	}
-	return int(min(max(limit.Cur/share, 16), most)) //nolint:gosec // at most 1 << 20
+	return int(min(max(limit.Cur/share, 16), most))
 }

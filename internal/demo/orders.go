@@ -120,8 +120,7 @@ func (s ordersService) tryForward(w http.ResponseWriter, r *http.Request) {
 // it says why.
 func (s ordersService) forPayments(ctx context.Context, sent string, scope token.Scope) (string, *Attempt, error) {
 	got, err := s.exchange.Exchange(ctx, exchangehttp.Request{Subject: secret.Text(sent), Audience: []string{payments}, Scope: scope})
-	var refused *exchangehttp.Error
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*exchangehttp.Error](err); ok {
 		told, err := json.Marshal(struct {
 			Error       string `json:"error"`
 			Description string `json:"error_description"`

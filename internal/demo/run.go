@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"cloakroom/exchange/exchangehttp"
@@ -99,8 +100,8 @@ func Start(ctx context.Context, o Options) (d *Demo, err error) {
 // Stop ends everything in the reverse order of its start.
 func (d *Demo) Stop() error {
 	var errs []error
-	for i := len(d.stops) - 1; i >= 0; i-- {
-		errs = append(errs, d.stops[i]())
+	for _, stop := range slices.Backward(d.stops) {
+		errs = append(errs, stop())
 	}
 	d.stops = nil
 	return errors.Join(errs...)
@@ -204,9 +205,9 @@ func closed(err error) error {
 }
 
 func (d *Demo) greet(out io.Writer, took time.Duration) {
-	fmt.Fprintf(out, "\n  Cloakroom demo\n\n  Open     %s\n  Sign in  alice / alice  (a customer)\n           sam / sam      (in support)\n\n", d.URL)
+	_, _ = fmt.Fprintf(out, "\n  Cloakroom demo\n\n  Open     %s\n  Sign in  alice / alice  (a customer)\n           sam / sam      (in support)\n\n", d.URL)
 	for _, note := range d.notes {
-		fmt.Fprintf(out, "  %s\n", note)
+		_, _ = fmt.Fprintf(out, "  %s\n", note)
 	}
-	fmt.Fprintf(out, "  Log and configuration: %s\n  Ready in %d ms. Ctrl-C ends it.\n\n", filepath.Dir(d.LogFile), took.Milliseconds())
+	_, _ = fmt.Fprintf(out, "  Log and configuration: %s\n  Ready in %d ms. Ctrl-C ends it.\n\n", filepath.Dir(d.LogFile), took.Milliseconds())
 }

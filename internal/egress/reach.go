@@ -1,6 +1,9 @@
 package egress
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Reach says how far inside an address lies.
 type Reach int
@@ -31,10 +34,8 @@ var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 // ReachOf tells the reach of an address, whatever its disguise.
 func ReachOf(at netip.Addr) Reach {
 	at = Plain(at)
-	for _, one := range metadataServices {
-		if at == one {
-			return Never
-		}
+	if slices.Contains(metadataServices, at) {
+		return Never
 	}
 	switch {
 	case at.IsLinkLocalUnicast(), at.IsMulticast():

@@ -3,6 +3,7 @@ package idptest
 import (
 	_ "embed"
 	"html/template"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -136,9 +137,7 @@ func (p *Provider) grantCode(w http.ResponseWriter, r *http.Request, client Clie
 // respond sends the authorization response (RFC 6749 section 4.1.2; RFC 9207 section 2).
 func (p *Provider) respond(w http.ResponseWriter, r *http.Request, target *url.URL, params url.Values) {
 	q := target.Query()
-	for name, values := range params {
-		q[name] = values
-	}
+	maps.Copy(q, params)
 	if state := r.Form.Get("state"); state != "" {
 		q.Set("state", state)
 	}

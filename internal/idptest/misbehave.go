@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -57,11 +58,9 @@ func (l lost) WriteHeader(int)             {}
 // At limits an answer to some endpoints.
 func At(answer http.HandlerFunc, at ...Endpoint) func(Endpoint, http.ResponseWriter, *http.Request) bool {
 	return func(endpoint Endpoint, w http.ResponseWriter, r *http.Request) bool {
-		for _, one := range at {
-			if one == endpoint {
-				answer(w, r)
-				return true
-			}
+		if slices.Contains(at, endpoint) {
+			answer(w, r)
+			return true
 		}
 		return false
 	}

@@ -18,11 +18,13 @@ func spawn(cmd *exec.Cmd) error {
 
 var orders = sync.OnceValue(func() chan<- func() {
 	c := make(chan func())
-	go func() {
-		runtime.LockOSThread()
-		for order := range c {
-			order()
-		}
-	}()
+	go takeOrders(c)
 	return c
 })
+
+func takeOrders(c <-chan func()) {
+	runtime.LockOSThread()
+	for order := range c {
+		order()
+	}
+}

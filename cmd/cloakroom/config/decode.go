@@ -48,7 +48,7 @@ func (d *decoder) value(v reflect.Value, n *node, path string, tag reflect.Struc
 		d.at(path, "has no value", "give it one, or take the key out")
 		return
 	}
-	if own, ok := v.Addr().Interface().(decodable); ok {
+	if own, ok := reflect.TypeAssert[decodable](v.Addr()); ok {
 		own.decode(d, n, path)
 		return
 	}
@@ -172,7 +172,7 @@ func (d *decoder) list(v reflect.Value, n *node, path string, tag reflect.Struct
 		at := fmt.Sprintf("%s[%d]", path, i)
 		one := newElement(v.Type().Elem())
 		d.value(one, item, at, tag)
-		if text, ok := one.Interface().(string); ok && !d.broken(at) {
+		if text, ok := reflect.TypeAssert[string](one); ok && !d.broken(at) {
 			switch {
 			case text == "":
 				d.at(at, "is empty", "write a value or take it out")
@@ -201,7 +201,7 @@ func (d *decoder) keyed(v reflect.Value, n *node, path string) {
 // newElement makes an element with its defaults.
 func newElement(t reflect.Type) reflect.Value {
 	one := reflect.New(t)
-	if with, ok := one.Interface().(interface{ setDefaults() }); ok {
+	if with, ok := reflect.TypeAssert[interface{ setDefaults() }](one); ok {
 		with.setDefaults()
 	}
 	return one.Elem()

@@ -25,7 +25,6 @@ var notBuilt = []struct {
 	{"providers.*.pushed_authorization", is("always"), "pushed authorization requests"},
 	{"providers.*.request_object", is("always"), "signed authorization requests"},
 	{"providers.*.dpop", is("always"), "DPoP towards the provider"},
-	{"routes[*].spa_dev", filled, "a dev server in place of a SPA's folder"},
 	{"exchange.pairwise_key", filled, "pairwise subjects"},
 	{"exchange.audiences.*.subject", is("pairwise"), "pairwise subjects"},
 	{"exchange.audiences.*.format", is("txntoken+jwt"), "transaction tokens"},

@@ -19,7 +19,6 @@ var asks = map[string][]string{
 	"providers.*.pushed_authorization": {provider(`pushed_authorization: always`)},
 	"providers.*.request_object":       {provider(`request_object: always`)},
 	"providers.*.dpop":                 {provider(`dpop: always`)},
-	"routes[*].spa_dev":                {route(`path: /, spa_dev: "http://localhost:5173"`)},
 	"exchange.pairwise_key":            {with(`exchange: {pairwise_key: "${K2}"}`)},
 	"exchange.audiences.*.subject":     {audience(`subject: pairwise`)},
 	"exchange.audiences.*.format":      {audience(`format: txntoken+jwt`)},

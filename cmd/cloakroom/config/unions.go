@@ -36,7 +36,7 @@ func (l *ScopeList) decode(d *decoder, n *node, path string) {
 	if d.broken(path) {
 		return
 	}
-	for _, one := range strings.Fields(text) {
+	for one := range strings.FieldsSeq(text) {
 		if !scopeToken.MatchString(one) {
 			d.at(path, n.shown()+" is not a scope", scopeRemedy)
 			return

@@ -16,8 +16,12 @@ func (v *validator) routes() {
 		v.routeToken(r, path)
 		v.routeSession(r, path)
 		v.routeMethods(r, path)
-		if r.SPA != "" {
-			v.pageOnly(r, path)
+		switch {
+		case r.SPA != "":
+			v.pageOnly(r, path, "folder")
+		case r.SPADev != "":
+			v.pageOnly(r, path, "dev server")
+			v.development(child(path, "spa_dev"))
 		}
 		if r.MaxBody == 0 && !v.broken(child(path, "max_body")) {
 			v.at(child(path, "max_body"), "is 0", "leave POST, PUT and PATCH out of methods to take no body")
@@ -167,8 +171,15 @@ func (v *validator) routeMethods(r *Route, path string) {
 	}
 }
 
+// development reports what is not for people's use.
+func (v *validator) development(at string) {
+	if u, err := url.Parse(v.Public.URL); err == nil && u.Host != "" && !loopbackHost(u.Hostname()) {
+		v.at(at, "is for development: its pages come with a weaker policy, and it shows the source", "build the SPA and write spa: FOLDER, or set public.url to http://localhost:PORT")
+	}
+}
+
 // pageOnly reports what only a service behind a route could use.
-func (v *validator) pageOnly(r *Route, path string) {
+func (v *validator) pageOnly(r *Route, path, what string) {
 	fresh := Route{}
 	fresh.setDefaults()
 	for key, differs := range map[string]bool{
@@ -181,7 +192,7 @@ func (v *validator) pageOnly(r *Route, path string) {
 		"methods":      !slices.Equal(r.Methods, fresh.Methods),
 	} {
 		if differs {
-			v.at(child(path, key), "says nothing for a SPA's folder", "take it out")
+			v.at(child(path, key), "says nothing for a SPA's "+what, "take it out")
 		}
 	}
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"maps"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -21,9 +22,7 @@ var sound = map[string]string{
 // with is the sound configuration with these top-level keys instead; `-key` leaves one out.
 func with(replacements ...string) string {
 	parts := map[string]string{}
-	for key, text := range sound {
-		parts[key] = text
-	}
+	maps.Copy(parts, sound)
 	for _, text := range replacements {
 		if name, ok := strings.CutPrefix(text, "-"); ok {
 			delete(parts, name)
@@ -49,7 +48,10 @@ func keysOfFile() []string {
 func provider(keys string) string {
 	return with(`providers: {main: {issuer: "https://idp.example.com", client_id: app, client_secret: "${S1}", ` + keys + `}}`)
 }
-func route(keys string) string    { return with(`routes: [{` + keys + `}]`) }
+func route(keys string) string { return with(`routes: [{` + keys + `}]`) }
+func loopbackRoute(keys string) string {
+	return with(`public: {url: "http://localhost:8080"}`, `routes: [{`+keys+`}]`)
+}
 func audience(keys string) string { return with(`exchange: {audiences: {api: {` + keys + `}}}`) }
 func client(keys string) string {
 	return with(`exchange: {audiences: {api: {scopes: [api:read]}}, clients: {caller: {` + keys + `}}}`)
@@ -134,6 +136,9 @@ func TestEveryRuleRefuses(t *testing.T) {
 		{"a colour that is none", with(`public: {url: "https://a.example", pages: {color: green}}`), []string{"public.pages.color: is not a hex colour"}},
 		{"nobody may sign in", with(`limits: {login_per_minute: 0}`), []string{"limits.login_per_minute: is 0"}},
 		{"a SPA with methods", route(`path: /, spa: dist, methods: [GET]`), []string{"routes[0].methods: says nothing for a SPA's folder"}},
+		{"a dev server with methods", loopbackRoute(`path: /, spa_dev: "http://localhost:5173", methods: [GET]`), []string{"routes[0].methods: says nothing for a SPA's dev server"}},
+		{"a dev server where people are", route(`path: /, spa_dev: "http://localhost:5173"`), []string{"routes[0].spa_dev: is for development"}},
+		{"a dev server with a token", loopbackRoute(`path: /, spa_dev: "http://localhost:5173", token: access`), []string{"routes[0].token: says nothing for a SPA"}},
 		{"a clock that may not differ", provider(`clock_skew: 0s`), []string{"providers.main.clock_skew: is 0"}},
 		// internal, admin
 		{"a certificate header that nobody may set", with(`internal: {url: "https://c", tls: {client_cert_header: Client-Cert}}`), []string{"internal.tls.client_cert_header: is not built yet"}},
