@@ -53,6 +53,7 @@ func (p *Policy) Decide(q Question) Decision {
 		d.requested,    // can the kind of token be had? RFC 8693 section 2.1
 		d.target,       // which audiences? RFC 8693 section 2.1, RFC 8707 section 2
 		d.delegation,   // who acts, and may they? RFC 8693 sections 4.1 and 4.4
+		d.admission,    // may the person sign in with that provider at all?
 		d.allow,        // does the audience's policy allow it?
 		d.scope,        // what may be done? RFC 6749 section 3.3
 		d.lifetime,     // until when?
@@ -219,6 +220,32 @@ func (d *deciding) rules() *rule.Context {
 		}
 	}
 	return d.context
+}
+
+// admission: whom the provider's own rule keeps out at sign-in does not come in by the exchange (GHSA-7qjx-gp9h-65qj). A
+// session's person was asked at sign-in, and one of a token of ours when that was minted. An access token alone may leave
+// a rule that reads `id` without an answer: it is about signing in, and what the audience is told is for its own rules,
+// which then say no (docs/decisions/0007).
+func (d *deciding) admission() *Error {
+	s := &d.q.Subject
+	at := d.p.providers[s.IDP]
+	if s.Kind != OfProvider || at == nil {
+		return nil
+	}
+	holds, err := at.allow.Holds(d.rules())
+	if err != nil && s.ID == nil {
+		d.step("provider", "no answer without an ID token", at.source)
+		return nil
+	}
+	if err != nil {
+		d.out.Failed = append(d.out.Failed, Failure{"provider " + s.IDP + ": allow", err})
+		d.step("provider", "error", err.Error())
+	}
+	if !holds {
+		return d.no("provider", InvalidRequest, "policy does not allow it", s.IDP+": "+at.source)
+	}
+	d.step("provider", "ok", at.source)
+	return nil
 }
 
 // allow asks every target's condition. One that cannot be evaluated is a no.

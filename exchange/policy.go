@@ -16,8 +16,15 @@ import (
 // PolicyConfig is a policy as it is written. Defaults are already filled in.
 type PolicyConfig struct {
 	Issuer    string // `iss` of what is minted
+	Providers []ProviderConfig
 	Audiences []AudienceConfig
 	Clients   []ClientConfig
+}
+
+// ProviderConfig is a provider that people sign in with, and who of them may.
+type ProviderConfig struct {
+	Issuer string
+	Allow  string // CEL condition; "" is true
 }
 
 // AudienceConfig is one service that gets tokens, and what stands in them.
@@ -72,9 +79,16 @@ const (
 type Policy struct {
 	issuer    string
 	version   string
+	providers map[string]*admission // by issuer; those with a rule
 	audiences map[string]*audience
 	resources map[string]*audience
 	clients   map[string]*ClientConfig
+}
+
+// admission is who may sign in with a provider, compiled.
+type admission struct {
+	source string
+	allow  *rule.Condition
 }
 
 // audience is an AudienceConfig, compiled.
@@ -100,11 +114,22 @@ type claimRule struct {
 func NewPolicy(cfg PolicyConfig) (*Policy, error) {
 	p := &Policy{
 		issuer: cfg.Issuer, version: versionOf(cfg),
+		providers: map[string]*admission{},
 		audiences: map[string]*audience{}, resources: map[string]*audience{}, clients: map[string]*ClientConfig{},
 	}
 	var faults []error
 	if cfg.Issuer == "" {
 		faults = append(faults, errors.New("no issuer"))
+	}
+	for _, pr := range cfg.Providers {
+		if pr.Allow == "" {
+			continue
+		}
+		allow, err := rule.CompileCondition(pr.Allow)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("provider %q: allow: %w", pr.Issuer, err))
+		}
+		p.providers[pr.Issuer] = &admission{pr.Allow, allow}
 	}
 	for _, a := range cfg.Audiences {
 		faults = append(faults, p.addAudience(a)...)

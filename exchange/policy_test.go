@@ -10,6 +10,7 @@ import (
 
 func TestPolicyTellsEveryFault(t *testing.T) {
 	_, err := NewPolicy(PolicyConfig{
+		Providers: []ProviderConfig{{Issuer: "https://idp", Allow: "1"}},
 		Audiences: []AudienceConfig{
 			{Name: "a", Lifetime: time.Second, Allow: "user.x", Subject: "id.", Resource: "urn:a",
 				Scopes: ScopesConfig{Rules: []ScopeConfig{{"two words", ""}, {"a:read", "1"}}},
@@ -26,6 +27,7 @@ func TestPolicyTellsEveryFault(t *testing.T) {
 	}
 	for _, says := range []string{
 		"no issuer",
+		`provider "https://idp": allow: yields int, not a bool`,
 		`audience "a": lifetime: shorter than 5s`,
 		`audience "a": allow: column 1: undeclared reference to 'user'`,
 		`audience "a": subject: `,

@@ -52,6 +52,9 @@ func (h *house) cutKeys() error {
 // policy turns the configuration's audiences and clients into the exchange's policy.
 func (h *house) policy() (*exchange.Policy, error) {
 	cfg := exchange.PolicyConfig{Issuer: h.file.Exchange.Issuer}
+	for _, p := range h.file.Providers {
+		cfg.Providers = append(cfg.Providers, exchange.ProviderConfig{Issuer: p.Issuer, Allow: p.Allow.Source})
+	}
 	for _, a := range h.audiences() {
 		cfg.Audiences = append(cfg.Audiences, audienceConfig(a))
 	}

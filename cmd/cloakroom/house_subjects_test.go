@@ -198,3 +198,15 @@ func TestAnOpaqueTokenIsExchangedByIntrospection(t *testing.T) {
 		t.Errorf("C-151: %d %v", status, claims)
 	}
 }
+
+// B4.5, GHSA-7qjx-gp9h-65qj: whom the provider's `allow` turns away at sign-in, the exchange turns away too.
+func TestB4_5_WhoMayNotSignInIsNotExchanged(t *testing.T) {
+	p := newPool(t, idptest.Config{})
+	exchangeAt := p.services(t, `profile: cognito, allow: 'id.email == "alice@example.com"'`)
+	for user, want := range map[string]int{"alice": http.StatusOK, "sam": http.StatusBadRequest} {
+		access, id := p.signIn(t, "app", user)
+		if status, said := exchangeAt(url.Values{"subject_token": {access}, "subject_id_token": {id}}); status != want {
+			t.Errorf("%s: %d %v", user, status, said)
+		}
+	}
+}
