@@ -63,6 +63,8 @@ func TestCondition(t *testing.T) {
 		{"a member of no session", `session.id == "handle"`, outside, false, "no such key: id"},
 		{"not a bool at run time", `id.email`, alice(), false, "bool"},
 		{"optional selection", `id.?nickname.orValue("none") == "none"`, alice(), true, ""},
+		{"an object is itself", `client == client && dyn(session) != dyn(client) && dyn(client) != "orders"`, alice(), true, ""},
+		{"an object has its type", `type(client) == type(client) && type(dyn(client)) != type(dyn(session))`, alice(), true, ""},
 		{"a number", `id.age >= 18 && id.height < 2.0`, alice(), true, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -177,7 +179,7 @@ func TestValueOfAnObjectIsRefusedAtLoad(t *testing.T) {
 }
 
 func TestIdentityClaims(t *testing.T) {
-	v, err := rule.CompileValue(`has(id.name) ? id.name : (id["custom:user_id"] + id.?nickname.orValue("") + access.email + ("phone" in id ? id.phone : ""))`)
+	v, err := rule.CompileValue(`has(id.name) ? id.name : (id["custom:user_id"] + id.?nickname.orValue("") + access.email + access["groups"] + id[client.id] + ("phone" in id ? id.phone : ""))`)
 	if err != nil {
 		t.Fatal(err)
 	}
