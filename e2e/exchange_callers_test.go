@@ -152,6 +152,40 @@ func (s *exchangeStack) publishesItself(t *testing.T) {
 	})
 }
 
+// tellsOfItsTokens: RFC 7662, to those a token is meant for and to nobody else.
+func (s *exchangeStack) tellsOfItsTokens(t *testing.T) {
+	t.Run("C-133 introspection", func(t *testing.T) {
+		introspect := func(client, token string) answer {
+			t.Helper()
+			return s.post(t, http.MethodPost, "/oauth2/introspect", formKind, client, url.Values{"token": {token}}.Encode())
+		}
+		minted := s.verify(t, s.alice.minted)
+		told := introspect("orders", s.alice.minted)
+		for _, claim := range []string{"iss", "sub", "aud", "client_id", "scope", "exp", "iat", "jti", "sid"} {
+			if fmt.Sprint(told.body[claim]) != fmt.Sprint(minted[claim]) {
+				t.Errorf("%s: told %v, minted %v", claim, told.body[claim], minted[claim])
+			}
+		}
+		if told.body["active"] != true || told.body["token_type"] != "Bearer" || told.header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s %v", told.raw, told.header)
+		}
+		for why, a := range map[string]answer{
+			"of an audience that is not the client's": introspect("gateway", s.alice.minted),
+			"of the provider":                         introspect("orders", s.alice.access),
+			"an ID token":                             introspect("orders", s.alice.id),
+			"with another signature":                  introspect("orders", s.alice.minted[:len(s.alice.minted)-4]+"AAAA"),
+			"no token":                                introspect("orders", "x"),
+		} {
+			if a.status != http.StatusOK || a.raw != `{"active":false}` {
+				t.Errorf("%s: %d %s", why, a.status, a.raw)
+			}
+		}
+		if a := introspect("nobody", s.alice.minted); a.status != http.StatusUnauthorized {
+			t.Errorf("a client that is none: %d %s", a.status, a.raw)
+		}
+	})
+}
+
 // leavesNoToken: the log, the metrics and the audit after all that came before.
 func (s *exchangeStack) leavesNoToken(t *testing.T) {
 	answer, err := http.Get(s.adminURL() + "/metrics") //nolint:gosec,noctx // the product's own

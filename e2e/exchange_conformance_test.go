@@ -21,6 +21,7 @@ func TestTheExchangeConforms(t *testing.T) {
 	s.mintsByTheBook(t)
 	s.authenticatesClients(t)
 	s.publishesItself(t)
+	s.tellsOfItsTokens(t)
 	s.leavesNoToken(t) // last: of all that went before
 }
 

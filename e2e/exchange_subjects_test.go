@@ -119,6 +119,7 @@ func (s *exchangeStack) badSubjects(t *testing.T, elsewhere string) []struct{ na
 		{"C-021 a client assertion", s.accessOf(map[string]any{"sub": s.pool.Issuer()})},
 		{"C-021 a DPoP proof", s.pool.Sign(idptest.AccessToken, map[string]any{"typ": "dpop+jwt"}, changed(claims, map[string]any{"htm": "POST", "htu": s.issuer() + "/oauth2/token"}))},
 		{"C-021 a DPoP proof without its typ", s.accessOf(map[string]any{"htm": "POST", "htu": s.issuer() + "/oauth2/token"})},
+		{"C-142 an identity assertion grant", s.pool.Sign(idptest.AccessToken, map[string]any{"typ": "oauth-id-jag+jwt"}, changed(claims, map[string]any{"aud": s.issuer()}))},
 		{"C-021 a transaction token", s.pool.Sign(idptest.AccessToken, map[string]any{"typ": "txntoken+jwt"}, claims)},
 		{"C-063 an act that is a text", s.accessOf(map[string]any{"act": "sam"})},
 		{"C-063 an act that is a list", s.accessOf(map[string]any{"act": []any{map[string]any{"sub": "sam"}}})},
