@@ -198,6 +198,14 @@ func TestTokensJustWithinTheirBounds(t *testing.T) {
 	}
 }
 
+func TestSubjectsJustWithinTheirBound(t *testing.T) {
+	for size, fine := range map[int]bool{maxSubject: true, maxSubject + 1: false} {
+		if err := checkSubject(Claims{"sub": strings.Repeat("s", size)}); (err == nil) != fine {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+}
+
 // careless hands out keys that do not fit, before the one that does.
 type careless struct{ keys []jose.JSONWebKey }
 

@@ -64,6 +64,11 @@ func TestRequestsJustWithinTheirBounds(t *testing.T) {
 	}
 }
 
+func TestAContentTypeThatIsMalformedIsNone(t *testing.T) {
+	w := newWorld(t)
+	w.refused(w.post("POST", "/oauth2/token", formKind+"; charset", w.ask(nil).Encode()), 400, "invalid_request")
+}
+
 func TestNewRefusesCallersThatCannotBeToldApart(t *testing.T) {
 	w := newWorld(t)
 	for name, callers := range map[string][]exchangehttp.Caller{

@@ -177,6 +177,12 @@ func TestClientBelievesNoNonsense(t *testing.T) {
 		"an answer without end":        {200, nil, strings.Repeat(" ", 1<<20), "exchange: the answer is too large"},
 		"an error page of a proxy":     {502, nil, "<html>", "exchange answered 502"},
 		"an error that is no code":     {400, nil, `{"error":"two words","error_description":"x"}`, "exchange answered 400"},
+		"a code that is too long":      {400, nil, `{"error":"` + strings.Repeat("x", 65) + `"}`, "exchange answered 400"},
+		"a code just as long":          {400, nil, `{"error":"` + strings.Repeat("x", 64) + `"}`, "exchange answered 400 " + strings.Repeat("x", 64)},
+		"an error cut off":             {400, nil, `{"error":"invalid_scope"`, "exchange answered 400"},
+		"a description that is long":   {400, nil, `{"error":"invalid_scope","error_description":"` + strings.Repeat("x", 513) + `"}`, "exchange answered 400 invalid_scope"},
+		"a description just as long":   {400, nil, `{"error":"invalid_scope","error_description":"` + strings.Repeat("x", 512) + `"}`, "exchange answered 400 invalid_scope: " + strings.Repeat("x", 512)},
+		"all that may be printed":      {400, nil, `{"error":"invalid_scope","error_description":" ~\u007f"}`, "exchange answered 400 invalid_scope:  ~?"},
 		"a description for a terminal": {400, nil, `{"error":"invalid_scope","error_description":"a\u001b[2Jb\nc"}`, "exchange answered 400 invalid_scope: a?[2Jb?c"},
 		"a redirect":                   {307, http.Header{"Location": {"https://evil.example.com/"}}, "", "exchange answered 307"},
 	} {
@@ -190,6 +196,38 @@ func TestClientBelievesNoNonsense(t *testing.T) {
 				t.Errorf("%d requests were sent", n)
 			}
 		})
+	}
+}
+
+// What is just within a bound is believed.
+func TestClientReadsAnswersJustWithinTheirBounds(t *testing.T) {
+	longest := strings.Repeat("a", token.MaxSize)
+	for name, body := range map[string]string{
+		"a token of just the most":  grant(longest, 60),
+		"an answer of just 256 KiB": grant("t", 60) + strings.Repeat(" ", 256<<10-len(grant("t", 60))),
+	} {
+		x := &exchanger{answer: func(int64, *http.Request) (int, http.Header, string) { return 200, nil, body }}
+		if _, err := clientAt(t, x).Exchange(t.Context(), exchangehttp.Request{Subject: "s"}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if got, err := clientAt(t, &exchanger{}).Exchange(t.Context(), exchangehttp.Request{Subject: "s"}); err != nil || !got.Expires.IsZero() {
+		t.Errorf("expires_in 0: %v, %v", got.Expires, err)
+	}
+}
+
+func TestClientKeepsAsManyAsItIsTold(t *testing.T) {
+	for most, asked := range map[int]int64{0: 2, 1: 3, 2: 2} {
+		x := &exchanger{expires: 300}
+		client := clientAt(t, x, func(c *exchangehttp.ClientConfig) { c.Cached = most })
+		for _, subject := range []secret.Text{"a", "b", "a"} {
+			if _, err := client.Exchange(t.Context(), exchangehttp.Request{Subject: subject}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := x.asked.Load(); n != asked {
+			t.Errorf("of a, b and a, with %d kept, %d were asked for, want %d", most, n, asked)
+		}
 	}
 }
 
@@ -226,6 +264,9 @@ func TestClientIsConfiguredSafely(t *testing.T) {
 		}, true},
 		"http to elsewhere":        {func(c *exchangehttp.ClientConfig) { c.Endpoint = "http://cloakroom:8081/oauth2/token" }, false},
 		"http to a deceptive name": {func(c *exchangehttp.ClientConfig) { c.Endpoint = "http://localhost.evil.example.com/oauth2/token" }, false},
+		"http to another address":  {func(c *exchangehttp.ClientConfig) { c.Endpoint = "http://192.0.2.1:8081/oauth2/token" }, false},
+		"http to localhost":        {func(c *exchangehttp.ClientConfig) { c.Endpoint = "http://localhost:8081/oauth2/token" }, true},
+		"no URL at all":            {func(c *exchangehttp.ClientConfig) { c.Endpoint = "https://[cloakroom/oauth2/token" }, false},
 		"another scheme":           {func(c *exchangehttp.ClientConfig) { c.Endpoint = "file:///oauth2/token" }, false},
 		"a relative URL":           {func(c *exchangehttp.ClientConfig) { c.Endpoint = "/oauth2/token" }, false},
 		"credentials in the URL":   {func(c *exchangehttp.ClientConfig) { c.Endpoint = "https://a:b@cloakroom/oauth2/token" }, false},

@@ -2,6 +2,7 @@ package exchangehttp_test
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -31,7 +32,16 @@ func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
 // A client that sends its form slowly, or stops, does not hold the endpoint for longer than a few seconds.
 func TestC153_ASlowFormEnds(t *testing.T) {
-	for name, drip := range map[string]bool{"stops": false, "comes by drops": true} {
+	for name, form := range map[string]struct {
+		size   int
+		drip   bool
+		status int
+		within [2]time.Duration // of the answer
+	}{
+		"stops":                   {1000, false, http.StatusBadRequest, [2]time.Duration{5 * time.Second, 15 * time.Second}},
+		"comes by drops":          {1000, true, http.StatusBadRequest, [2]time.Duration{5 * time.Second, 15 * time.Second}},
+		"is small, and soon over": {3, true, http.StatusUnauthorized, [2]time.Duration{3 * time.Second, 4 * time.Second}},
+	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			synctest.Test(t, func(t *testing.T) {
@@ -42,8 +52,8 @@ func TestC153_ASlowFormEnds(t *testing.T) {
 				p.accepted <- served
 				began := time.Now()
 				go func() {
-					_, err := io.WriteString(client, "POST /oauth2/token HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000\r\n\r\n")
-					for drip && err == nil {
+					_, err := io.WriteString(client, fmt.Sprintf("POST /oauth2/token HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n", form.size))
+					for form.drip && err == nil {
 						time.Sleep(time.Second)
 						_, err = io.WriteString(client, "x")
 					}
@@ -53,7 +63,7 @@ func TestC153_ASlowFormEnds(t *testing.T) {
 					t.Fatal(err)
 				}
 				_ = res.Body.Close()
-				if took := time.Since(began); res.StatusCode != http.StatusBadRequest || took > 15*time.Second {
+				if took := time.Since(began); res.StatusCode != form.status || took < form.within[0] || took > form.within[1] {
 					t.Errorf("%d after %v", res.StatusCode, took)
 				}
 				_ = client.Close()
