@@ -3,45 +3,85 @@ package bff
 import (
 	"crypto/rand"
 	"encoding/binary"
-	"io"
-	"sync"
 )
 
-// frames follows the frames of a WebSocket as they pass (RFC 6455 section 5.2), just so far as to know where one ends: only
-// between two frames may another be put in.
+// The opcodes that mean something here (RFC 6455 section 5.2).
+const (
+	opContinuation = 0x0
+	opControl      = 0x8 // and above
+	opClose        = 0x8
+	opPing         = 0x9
+)
+
+const maxControl = 125 // bytes of payload (RFC 6455 section 5.5)
+
+// frames follows the frames of a WebSocket as they pass (RFC 6455 section 5.2), just so far as to know where one ends, since only
+// between two frames may another be put in, and how much was announced.
 type frames struct {
-	header [14]byte
-	have   int    // bytes of header that are there; 0: between two frames
-	left   uint64 // bytes of payload that are still to come
-	closed bool   // a close frame passed: its sender says no more
+	limit int64 // bytes of payload of one message; 0: none
+
+	header  [14]byte
+	have    int    // bytes of a header that are there, and not yet passed on
+	left    uint64 // bytes of payload that are still to come
+	message uint64 // bytes of payload that the frames of the message under way announced
+	closed  bool   // a close frame came: its sender says no more
+	tooBig  bool   // a frame went over the limit: nothing of it, nor after it, is passed on
 }
 
-const opClose = 8
-
-// next takes the bytes of p up to the end of the frame under way, all of them where it does not end in p, and returns how many.
-func (f *frames) next(p []byte) int {
-	for i := 0; i < len(p); {
-		if f.left > 0 {
-			n := min(uint64(len(p)-i), f.left) //nolint:gosec // not below 0
-			i, f.left = i+int(n), f.left-n     //nolint:gosec // at most len(p)
-		} else {
-			f.header[f.have] = p[i]
-			i, f.have = i+1, f.have+1
-			if f.have < f.headerLength() {
-				continue
-			}
-			f.left = f.payloadLength()
+// next takes from p what belongs to the frame under way: n bytes, of which passed is to be passed on. A header is passed on whole, when
+// all of it is there and within the limit.
+func (f *frames) next(p []byte) (passed []byte, n int) {
+	if f.left > 0 {
+		n = int(min(uint64(len(p)), f.left)) //nolint:gosec // at most len(p)
+		f.left -= uint64(n)                  //nolint:gosec // not below 0
+		passed = p[:n]
+	} else {
+		for n < len(p) && f.have < f.headerLength() {
+			f.header[f.have] = p[n]
+			f.have, n = f.have+1, n+1
 		}
-		if f.left == 0 {
-			f.closed = f.closed || f.header[0]&0x0f == opClose
-			f.have = 0
-			return i
+		if f.have < f.headerLength() {
+			return nil, n
+		}
+		passed = f.header[:f.have]
+		f.have, f.left = 0, f.payloadLength()
+		f.measure()
+	}
+	if f.left == 0 && f.op() == opClose {
+		f.closed = true
+	}
+	if f.tooBig {
+		passed = nil
+	}
+	return passed, n
+}
+
+// measure holds the frame that begins against the limit. Sizes are those that are announced, so that nothing too long is begun.
+func (f *frames) measure() {
+	switch {
+	case f.limit == 0:
+	case f.op() >= opControl:
+		f.tooBig = f.tooBig || f.left > maxControl
+	default:
+		if f.op() != opContinuation {
+			f.message = 0
+		}
+		if limit := uint64(f.limit); f.left > limit-f.message { //nolint:gosec // not below 0
+			f.tooBig = true
+		} else {
+			f.message += f.left
 		}
 	}
-	return len(p)
 }
 
-func (f *frames) between() bool { return f.have == 0 }
+// op is the opcode of the frame under way, or of the last one.
+func (f *frames) op() byte { return f.header[0] & 0x0f }
+
+// between tells whether nothing was passed on of a frame that is not at its end.
+func (f *frames) between() bool { return f.left == 0 || f.tooBig }
+
+// passedClose tells whether a close frame was passed on.
+func (f *frames) passedClose() bool { return f.closed && !f.tooBig }
 
 // headerLength is how long the header is, as far as what is there of it tells.
 func (f *frames) headerLength() int {
@@ -72,16 +112,10 @@ func (f *frames) payloadLength() uint64 {
 	}
 }
 
-// goodbye is why Cloakroom closes a WebSocket (RFC 6455 section 7.4).
-type goodbye struct {
-	code   uint16
-	reason string
-}
-
-// frame is the close frame. Towards the upstream Cloakroom is the client, and clients mask what they send (section 5.3).
-func (g goodbye) frame(masked bool) []byte {
-	payload := append(binary.BigEndian.AppendUint16(nil, g.code), g.reason...)
-	out := []byte{0x80 | opClose, byte(len(payload))} //nolint:gosec // reasons are ours, and short
+// controlFrame is a whole frame without fragments. Towards the upstream Cloakroom is the client, and clients mask what they send
+// (RFC 6455 section 5.3).
+func controlFrame(op byte, payload []byte, masked bool) []byte {
+	out := []byte{0x80 | op, byte(len(payload))} //nolint:gosec // at most maxControl
 	if !masked {
 		return append(out, payload...)
 	}
@@ -95,61 +129,12 @@ func (g goodbye) frame(masked bool) []byte {
 	return out
 }
 
-// leg is one direction of a WebSocket: what one side said is written to the other, until Cloakroom has the last word.
-type leg struct {
-	to     io.Writer
-	masked bool
-
-	mu     sync.Mutex
-	frames frames
-	last   []byte // a close frame of ours, to follow the frame under way
-	over   bool   // ours was sent: nothing follows it
+// goodbye is why Cloakroom closes a WebSocket (RFC 6455 section 7.4).
+type goodbye struct {
+	code   uint16
+	reason string // short
 }
 
-// Write passes p on, or drops it once the last word was said.
-func (l *leg) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for rest := p; len(rest) > 0; {
-		rest = rest[l.frames.next(rest):]
-		if l.last == nil || l.over || l.frames.closed || !l.frames.between() {
-			continue
-		}
-		if _, err := l.to.Write(p[:len(p)-len(rest)]); err != nil {
-			return 0, err
-		}
-		if err := l.close(); err != nil {
-			return 0, err
-		}
-	}
-	if l.over {
-		return len(p), nil
-	}
-	return l.to.Write(p)
-}
-
-// end says goodbye, as soon as no frame is under way. A side that was told that the other closes is told nothing more.
-func (l *leg) end(g goodbye) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.frames.closed || l.last != nil {
-		return
-	}
-	l.last = g.frame(l.masked)
-	if l.frames.between() {
-		_ = l.close() // a broken connection ends by itself
-	}
-}
-
-func (l *leg) close() error {
-	l.over = true
-	_, err := l.to.Write(l.last)
-	return err
-}
-
-// finished tells whether the side that this leg passes on has said its own last word.
-func (l *leg) finished() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.frames.closed
+func (g goodbye) frame(masked bool) []byte {
+	return controlFrame(opClose, append(binary.BigEndian.AppendUint16(nil, g.code), g.reason...), masked)
 }

@@ -32,9 +32,11 @@ func TestALegKeepsFramesWhole(t *testing.T) {
 	for range 2000 {
 		masked := random.IntN(2) == 0
 		var all []byte
-		ends := []int{0}
+		ends, begun := []int{0}, []int{} // of frames; begun: where the header is whole, and passes
 		for range 1 + random.IntN(4) {
-			all = append(all, frameOf(byte(1+random.IntN(2)), []int{0, 1, 125, 126, 300, 70000}[random.IntN(6)], masked)...)
+			size := []int{0, 1, 125, 126, 300, 70000}[random.IntN(6)]
+			all = append(all, frameOf(byte(1+random.IntN(2)), size, masked)...)
+			begun = append(begun, len(all)-size)
 			ends = append(ends, len(all))
 		}
 		var out bytes.Buffer
@@ -57,9 +59,9 @@ func TestALegKeepsFramesWhole(t *testing.T) {
 			sent += n
 		}
 		want := 0
-		for _, end := range ends {
-			if want = end; end >= cut {
-				break
+		for i, header := range begun {
+			if cut >= header {
+				want = ends[i+1]
 			}
 		}
 		got := out.Bytes()
@@ -94,5 +96,86 @@ func TestALegSaysNothingAfterTheOtherSidesClose(t *testing.T) {
 	l.end(goingAway)
 	if !bytes.Equal(out.Bytes(), last) {
 		t.Errorf("after it: %x", out.Bytes())
+	}
+}
+
+// A message is measured by what its frames announce, before any of it passes.
+func TestD10_AMessageHasALimit(t *testing.T) {
+	const fin, text, continued = 0x80, 1, opContinuation
+	for name, c := range map[string]struct {
+		frames [][]byte // of them all but the last pass
+		tooBig bool
+	}{
+		"at the limit":                   {[][]byte{frameOf(text, 300, true)}, false},
+		"one more":                       {[][]byte{frameOf(text, 301, true)}, true},
+		"in two frames":                  {[][]byte{unfinished(text, 200), frameOf(continued, 100, true)}, false},
+		"in two frames, one more":        {[][]byte{unfinished(text, 200), frameOf(continued, 101, true)}, true},
+		"with a ping in between":         {[][]byte{unfinished(text, 200), frameOf(opPing, 125, true), frameOf(continued, 100, true)}, false},
+		"two messages":                   {[][]byte{frameOf(text, 300, true), frameOf(text, 300, true)}, false},
+		"2^63 bytes":                     {[][]byte{frameOf(text, 1, true), {fin | text, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4}}, true},
+		"2^64-1 bytes after a beginning": {[][]byte{unfinished(text, 299), {fin, 0xff, 255, 255, 255, 255, 255, 255, 255, 255, 1, 2, 3, 4}}, true},
+		"a ping of 126 bytes":            {[][]byte{frameOf(text, 1, true), frameOf(opPing, 126, true)}, true},
+	} {
+		for _, step := range []int{1, 7, 1000} {
+			var out bytes.Buffer
+			var refused []goodbye
+			l := &leg{to: &out, masked: true, frames: frames{limit: 300}, refuse: func(g goodbye) { refused = append(refused, g) }}
+			all := bytes.Join(append(c.frames, frameOf(text, 1, true)), nil)
+			want := all
+			if c.tooBig {
+				want = bytes.Join(c.frames[:len(c.frames)-1], nil)
+			}
+			for rest := all; len(rest) > 0; {
+				n := min(step, len(rest))
+				if _, err := l.Write(rest[:n]); err != nil {
+					t.Fatal(err)
+				}
+				rest = rest[n:]
+			}
+			if !bytes.Equal(out.Bytes(), want) {
+				t.Errorf("%s, %d bytes at a time: passed %d bytes, not %d", name, step, out.Len(), len(want))
+			}
+			if c.tooBig != (len(refused) == 1 && refused[0] == messageTooBig) {
+				t.Errorf("%s, %d bytes at a time: refused %v", name, step, refused)
+			}
+			if l.end(messageTooBig); out.Bytes()[len(want)] != 0x80|opClose {
+				t.Errorf("%s, %d bytes at a time: no close frame follows", name, step)
+			}
+		}
+	}
+}
+
+// unfinished is a frame that others continue.
+func unfinished(op byte, n int) []byte {
+	frame := frameOf(op, n, true)
+	frame[0] &^= 0x80
+	return frame
+}
+
+func TestAPingStandsBetweenFrames(t *testing.T) {
+	var out bytes.Buffer
+	l := &leg{to: &out}
+	frame := frameOf(1, 300, false)
+	ping := []byte{0x80 | opPing, 0}
+	write := func(p []byte) {
+		t.Helper()
+		if _, err := l.Write(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.ask()
+	write(frame[:2]) // not the whole header: nothing of it passed
+	l.ask()
+	write(frame[2:100])
+	l.ask()
+	l.ask() // one will do
+	write(frame[100:])
+	write(frameOf(opClose, 2, false))
+	l.ask()
+	if want := bytes.Join([][]byte{ping, ping, frame, ping, frameOf(opClose, 2, false)}, nil); !bytes.Equal(out.Bytes(), want) {
+		t.Errorf("passed %x", out.Bytes())
+	}
+	if n := l.pinged.Load(); n != 3 {
+		t.Errorf("%d pings are said to have been sent", n)
 	}
 }

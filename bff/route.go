@@ -37,7 +37,7 @@ type Route struct {
 	Methods           []string      // nil: GET HEAD POST PUT PATCH DELETE, or GET HEAD for an SPA
 	CSRFFetchMetadata bool          // GET and HEAD may come without the header when the browser says same-origin
 	Timeout           time.Duration // to the first byte of the response; 0: 30 s
-	MaxBody           int64         // of a request; 0: 10 MiB
+	MaxBody           int64         // of a request, and of one message from the browser in a WebSocket; 0: 10 MiB
 	KeepEncodedPath   bool          // %2F %5C %25 are forwarded as they came, instead of refused
 	WebSocket         bool          // WebSockets are let through
 	TLS               *tls.Config   // towards the upstream; nil: system roots

@@ -46,6 +46,7 @@ type Server struct {
 	now      func() time.Time
 
 	lookEvery time.Duration // at a session that something is open for
+	pingAfter time.Duration // of silence on a WebSocket
 
 	closing    sync.Mutex // held to begin work, and to end beginning it
 	closed     atomic.Bool
@@ -77,7 +78,7 @@ func New(cfg Config) (*Server, error) {
 		sessions:  cfg.Sessions, store: cfg.Store, mint: cfg.Mint, secrets: cfg.Secrets, records: cfg.Records, http: cfg.HTTP,
 		log: cfg.Log, proxies: cfg.TrustedProxies, limiter: newLimiter(cfg.LoginPerMinute, cfg.Now), refusals: newLimiter(badLogoutsPerMinute, cfg.Now), now: cfg.Now,
 	}
-	s.lookEvery, s.staying = lookEvery, map[string]int{}
+	s.lookEvery, s.pingAfter, s.staying = lookEvery, pingAfter, map[string]int{}
 	s.stop, s.halt = context.WithCancel(context.Background())
 	s.streams, s.endStreams = context.WithCancel(s.stop)
 	s.sockets, s.endSockets = context.WithCancel(s.stop)

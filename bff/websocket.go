@@ -9,11 +9,13 @@ import (
 	"cloakroom/secret"
 )
 
-// Why Cloakroom closes a WebSocket (RFC 6455 section 7.4.1): 1001 says that another replica would take it, 1008 that none will
-// before the person signs in again.
+// Why Cloakroom closes a WebSocket (RFC 6455 section 7.4.1): 1001 says that it may be opened again, here or at another replica, 1008 that
+// it may not before the person signs in again.
 var (
-	goingAway    = goodbye{1001, "shutting down"}
-	sessionEnded = goodbye{1008, "session ended"}
+	goingAway     = goodbye{1001, "shutting down"}
+	noAnswer      = goodbye{1001, "no answer to a ping"}
+	sessionEnded  = goodbye{1008, "session ended"}
+	messageTooBig = goodbye{1009, "message too big"}
 )
 
 // serveSocket lets a WebSocket through to a route's upstream. Bytes pass without being looked at only once the upstream has
@@ -86,7 +88,7 @@ func (s *Server) openTunnel(w http.ResponseWriter, r *http.Request, v visitor, r
 		s.log.InfoContext(r.Context(), "websocket not opened", "path", route.Path, "error", err)
 		panic(http.ErrAbortHandler)
 	}
-	return &tunnel{browser: browser, upstream: upstream}, true
+	return &tunnel{browser: browser, upstream: upstream, limit: u.maxBody, silence: s.pingAfter}, true
 }
 
 // upgradeAgain tells whether the upstream calls the token invalid, and makes another in its place, once.

@@ -96,6 +96,8 @@ func (e *echoServer) set(refuse http.HandlerFunc) {
 	e.refuse = refuse
 }
 
+const smallMessages = 100_000 // bytes
+
 // withSockets is a house with routes that let WebSockets through.
 func withSockets(t *testing.T) (*house, *echoServer, string) {
 	t.Helper()
@@ -112,6 +114,7 @@ func withSockets(t *testing.T) (*house, *echoServer, string) {
 			Route{Path: "/live/open", Upstream: target, WebSocket: true, Session: None},
 			Route{Path: "/live/closed", Upstream: target, WebSocket: true, Allow: condition(t, `"nobody" in id.groups`)},
 			Route{Path: "/live/not", Upstream: target},
+			Route{Path: "/live/small", Upstream: target, WebSocket: true, MaxBody: smallMessages},
 		)
 	})
 	return h, e, h.listen()

@@ -32,7 +32,7 @@ type Route struct {
 	CSRF string `yaml:"csrf" enum:"header fetch-metadata"`
 	// Timeout is how long the first byte of an answer may take. Default: 30s.
 	Timeout time.Duration `yaml:"timeout" is:"positive"`
-	// MaxBody is how long a request's body may be. Default: 10MiB.
+	// MaxBody is how long a request's body may be, and one message from the browser in a WebSocket. Default: 10MiB.
 	MaxBody Size `yaml:"max_body"`
 	// WebSocket lets WebSockets through. Default: false.
 	WebSocket bool `yaml:"websocket"`
