@@ -339,6 +339,26 @@ func TestProviderRuleSaysNo(t *testing.T) {
 	}
 }
 
+// Two @ in an address, and the rule of every example is deceived (oauth2-proxy, CVE-2026-40574).
+func TestE32_P11_AnAddressOfElsewhereDoesNotPassForOneOfOurs(t *testing.T) {
+	for name, manners := range map[string]idptest.Config{
+		"in the ID token": {Persona: idptest.Generic}, "in userinfo": {Persona: idptest.Generic, EmailInUserInfo: true},
+	} {
+		h := open(t, manners, func(_ *house, cfg *Config) {
+			cfg.Frontend.Providers[0].Allow = condition(t, `id.email.endsWith("@example.com")`)
+			cfg.Frontend.NeededIdentity = []string{"email"}
+		})
+		h.idp.Change("alice", func(u *idptest.User) { u.Email = "alice@evil.example@example.com" })
+		b := h.browser()
+		if res := b.arrive(b.atProvider("/bff/login", "alice")); res.StatusCode != http.StatusForbidden || touches(res, "__Host-Http-session") {
+			t.Errorf("%s: %d", name, res.StatusCode)
+		}
+		if at := h.browser().signIn("sam"); at != "/app" { // sam@example.com
+			t.Errorf("%s: sam is sent to %s", name, at)
+		}
+	}
+}
+
 func TestUserInfoCompletesTheIdentity(t *testing.T) {
 	manners := idptest.Config{Persona: idptest.Generic, EmailInUserInfo: true, OpaqueAccess: true}
 	for name, c := range map[string]struct {

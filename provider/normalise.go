@@ -2,6 +2,9 @@ package provider
 
 import (
 	"maps"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"cloakroom/token"
 )
@@ -26,7 +29,7 @@ func (f profile) access(c token.Claims) token.Claims {
 	return out
 }
 
-// spelled is what all kinds of claims have in common.
+// spelled is what all kinds of claims have in common. An e-mail that is no address is left out, and nobody verified it.
 func (f profile) spelled(c token.Claims) token.Claims {
 	out := maps.Clone(c)
 	for _, name := range f.groups {
@@ -43,7 +46,28 @@ func (f profile) spelled(c token.Claims) token.Claims {
 			out[name] = false
 		}
 	}
+	if email, there := out["email"]; there && !isAddress(email) {
+		delete(out, "email")
+		if _, said := out["email_verified"]; said {
+			out["email_verified"] = false
+		}
+	}
 	return out
+}
+
+// isAddress tells whether a claim is one e-mail address and nothing else, so that what a rule compares, its end or what follows the @, is its
+// domain: "a@evil.example@example.com" is none (CVE-2026-40574). Nor, here, is one that is not written in atoms and dots
+// (RFC 5322 section 3.4.1): `"a@evil.example"@example.com` is of example.com, but not to whoever splits it at the first @. Where the dots
+// stand does not matter: there are people with two in a row.
+func isAddress(claim any) bool {
+	text, _ := claim.(string)
+	local, domain, _ := strings.Cut(text, "@")
+	return local != "" && domain != "" && utf8.ValidString(text) && !strings.ContainsFunc(local+domain, isNoAtom) &&
+		!strings.Contains(local, "=?") // RFC 2047 section 5: an address has no encoded words
+}
+
+func isNoAtom(r rune) bool {
+	return strings.ContainsRune(`()<>[]:;@\,"`, r) || unicode.IsSpace(r) || !unicode.IsPrint(r)
 }
 
 // scopeOf reads the scope whether it is spelled as one string or as a list.

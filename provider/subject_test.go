@@ -167,6 +167,36 @@ func TestClaimsAreSpelledOneWay(t *testing.T) {
 	}
 }
 
+// What is no single address satisfies no rule about a domain (oauth2-proxy, CVE-2026-40574).
+func TestE32_P11_AnEmailIsOneAddressOrNone(t *testing.T) {
+	for email, kept := range map[any]bool{
+		"alice@example.com": true, "alice.b+orders@example.com": true, "a..b@example.com": true, "o'brien@EXAMPLE.com": true, "zoë@exämple.com": true,
+		"evil%other.example@example.com": true, // one address of example.com, whatever it does with it
+		"a@evil.example@example.com":     false, `"a@evil.example"@example.com`: false, `"a b"@example.com`: false, `"a"@example.com`: false, `a\@evil.example@example.com`: false,
+		"a@evil.example,b@example.com": false, "a@evil.example b@example.com": false, "a(@evil.example)@example.com": false, "a(c)@example.com": false,
+		"<a@evil.example>@example.com": false, "<alice@example.com>": false, "Alice <alice@example.com>": false, "a@evil.example\n@example.com": false,
+		"@example.com": false, "alice@": false, "alice": false, "": false, " alice@example.com": false, "alice@example.com ": false, "a\x00@example.com": false,
+		"a@evil.example>@example.com": false, "@evil.example:a@example.com": false, "=?utf-8?q?a=40evil.example?=@example.com": false,
+		"a\u00a0b@example.com": false, "a\u200b@example.com": false, "a@[192.0.2.1]": false, "\xff@example.com": false, int64(7): false, nil: false, true: false,
+	} {
+		for name, c := range map[string]token.Claims{
+			"identity": profiles[0].identity(token.Claims{"sub": "u", "email": email, "email_verified": true}),
+			"access":   profiles[0].access(token.Claims{"sub": "u", "email": email, "email_verified": "true"}),
+		} {
+			got, there := c["email"]
+			if there != kept || kept && got != email || c["email_verified"] != kept {
+				t.Errorf("%s, %q: email %v, email_verified %v", name, email, got, c["email_verified"])
+			}
+		}
+	}
+	if c := profiles[0].identity(token.Claims{"email": "a@b@c"}); len(c) != 0 {
+		t.Errorf("made up: %v", c)
+	}
+	if c := profiles[0].identity(token.Claims{"email_verified": true}); c["email_verified"] != true {
+		t.Errorf("nothing was said of an address, and yet: %v", c)
+	}
+}
+
 func TestAutoKnowsAProviderByItsIssuer(t *testing.T) {
 	for issuer, want := range map[string]string{
 		"https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_EXAMPLE":        "cognito",
