@@ -301,9 +301,25 @@ func TestFaultRedisFull(t *testing.T) {
 			t.Errorf("create: %v, want ErrUnavailable", err)
 		}
 	}
+	if _, err := s.Claim(t.Context(), "sign-in", nil, time.Minute); !errors.Is(err, session.ErrUnavailable) {
+		t.Errorf("claim: %v, want ErrUnavailable", err)
+	}
 	for key, want := range sessions {
 		if got, err := s.Load(t.Context(), key); err != nil || !same(got, want) {
 			t.Errorf("load: %v", err)
+		}
+		// What there is goes on, and can be ended.
+		if mine, err := s.Acquire(t.Context(), key, key[:8], time.Minute); err != nil || !mine {
+			t.Errorf("acquire: %t, %v", mine, err)
+		}
+		want.Generation, want.Idle = 2, want.Idle.Add(time.Minute)
+		for what, err := range map[string]error{
+			"replace": s.Replace(t.Context(), key, 1, want), "release": s.Release(t.Context(), key, key[:8]),
+			"slide": s.Slide(t.Context(), key, want.Idle.Add(time.Minute)), "bury": s.Bury(t.Context(), session.Index(key.String()), time.Now(), time.Minute),
+		} {
+			if err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
 		}
 		if existed, err := s.Delete(t.Context(), key); err != nil || !existed {
 			t.Errorf("delete: %t, %v", existed, err)

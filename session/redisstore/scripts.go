@@ -4,6 +4,10 @@ import "github.com/redis/go-redis/v9"
 
 // The scripts keep to Lua that Redis 6.2 to 8 and miniredis run, and touch one key each. Times left to live are handed in as
 // milliseconds from now, so that Redis's clock need not agree with ours.
+//
+// Those that go on with what there is, or end it, also do so in a Redis that is full (maxmemory): it refuses a script's first
+// write where that may take memory, and none after another write. So their first one is PEXPIRE, which takes none. They add
+// at most the few bytes of a lease or a tombstone, which end by themselves; what begins something new is refused.
 
 // milli reads the 8 bytes of a number behind a position; 2^53 ms is far enough.
 const milli = `
@@ -29,7 +33,9 @@ if left < 1 then
   redis.call('DEL', KEYS[1])
   return -1
 end
-redis.call('SET', KEYS[1], new, 'PX', string.format('%.0f', left))
+left = string.format('%.0f', left)
+redis.call('PEXPIRE', KEYS[1], left)
+redis.call('SET', KEYS[1], new, 'PX', left)
 return 1
 `)
 
@@ -40,8 +46,8 @@ if #head < 25 then return -1 end
 if milli(ARGV[1], 0) > milli(head, 9) then
   local left = math.min(milli(ARGV[1], 0), milli(head, 17)) - tonumber(ARGV[2])
   if left < 1 then return 1 end
-  redis.call('SETRANGE', KEYS[1], 9, ARGV[1])
   redis.call('PEXPIRE', KEYS[1], string.format('%.0f', left))
+  redis.call('SETRANGE', KEYS[1], 9, ARGV[1])
 end
 return 1
 `)
@@ -71,6 +77,7 @@ return 0
 var acquireScript = redis.NewScript(`
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 `)
@@ -90,6 +97,8 @@ if before then
   if tonumber(before) > tonumber(at) then at = before end
   left = math.max(left, redis.call('PTTL', KEYS[1]))
 end
-redis.call('SET', KEYS[1], at, 'PX', string.format('%.0f', left))
+left = string.format('%.0f', left)
+redis.call('PEXPIRE', KEYS[1], left)
+redis.call('SET', KEYS[1], at, 'PX', left)
 return 1
 `)
