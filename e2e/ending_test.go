@@ -7,10 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/cookiejar"
-	"net/http/httptest"
 	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -20,68 +18,20 @@ import (
 
 	"github.com/coder/websocket"
 
-	"cloakroom/internal/idptest"
 )
 
-// pair is two replicas of one Cloakroom at one Redis, with one provider and one upstream that takes WebSockets.
+// pair is two replicas of one Cloakroom at one Redis.
 type pair struct {
-	a, b     *cloakroom
-	redis    *redis
-	provider *idptest.Provider
-	upstream *httptest.Server
+	*fleet
+	a, b *cloakroom
 }
-
-const gatewaySecret = "gateway-secret"
 
 func startPair(t *testing.T) *pair {
 	t.Helper()
-	p := &pair{a: newCloakroom(t), redis: startRedis(t)}
-	p.upstream = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Upgrade") == "" {
-			_, _ = io.WriteString(w, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
-			return
-		}
-		c, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
-		if err != nil {
-			return
-		}
-		defer func() { _ = c.CloseNow() }()
-		for {
-			kind, said, err := c.Read(r.Context())
-			if err != nil || c.Write(r.Context(), kind, said) != nil {
-				return
-			}
-		}
-	}))
-	t.Cleanup(p.upstream.Close)
-	p.provider = idptest.New(idptest.Config{Persona: idptest.Generic, Clients: []idptest.Client{{ID: clientID, Secret: clientSecret}}})
-	issuer := p.provider.Start(t)
-	rest := fmt.Sprintf(`    scopes: [openid, email, profile, offline_access, orders-api/read]
-routes:
-  - {path: /api, upstream: "%s", audience: orders}
-  - {path: /live, upstream: "%s", audience: orders, websocket: true}
-  - {path: /, spa: %s}
-exchange:
-  clients:
-    gateway: {auth: {secret: %s}, audiences: [orders], subject_audiences: [orders]}
-`, p.upstream.URL, p.upstream.URL, spa(t), gatewaySecret)
-	p.a.configure(t, p.redis.url(), issuer, rest)
-	p.a.serve(t)
-
-	second := *p.a // the same origin, secrets and certificate at other ports, as behind a load balancer
-	p.b = &second
-	p.b.public, p.b.intern, p.b.admin = freePort(t), freePort(t), freePort(t)
-	name := "replica.yaml"
-	own := strings.NewReplacer(
-		fmt.Sprintf("listen: 127.0.0.1:%d", p.a.public), fmt.Sprintf("listen: 127.0.0.1:%d", p.b.public),
-		fmt.Sprintf("listen: 127.0.0.1:%d", p.a.intern), fmt.Sprintf("listen: 127.0.0.1:%d", p.b.intern),
-		fmt.Sprintf("127.0.0.1:%d\"}\nstore", p.a.admin), fmt.Sprintf("127.0.0.1:%d\"}\nstore", p.b.admin),
-		"drain: {delay: 0s}", "drain: {delay: 1s}",
-	)
-	p.b.write(t, name, own.Replace(contentOf(t, p.a.config)))
-	p.b.config = filepath.Join(p.a.dir, name)
-	p.b.serve(t)
-	return p
+	f := newFleet(t, plan{store: startRedis(t).url(), replicas: 2})
+	f.replicas[1].reconfigure(t, "drain: {delay: 0s}", "drain: {delay: 1s}")
+	f.serve(t)
+	return &pair{f, f.replicas[0], f.replicas[1]}
 }
 
 func contentOf(t *testing.T, file string) string {
@@ -93,64 +43,14 @@ func contentOf(t *testing.T, file string) string {
 	return string(content)
 }
 
-// signIn signs alice in at replica a and returns the session's cookie.
-func (p *pair) signIn(t *testing.T) string {
-	t.Helper()
-	cookies := map[string]string{}
-	open := func(address string) *http.Response {
-		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("Accept", "text/html")
-		for name, value := range cookies {
-			r.AddCookie(&http.Cookie{Name: name, Value: value})
-		}
-		res, err := p.a.client.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = res.Body.Close()
-		for _, c := range res.Cookies() {
-			cookies[c.Name] = c.Value
-		}
-		return res
-	}
-	login := open(p.a.origin() + "/bff/login")
-	back, err := p.provider.SignIn(t.Context(), newBrowser(t), login.Header.Get("Location"), "alice", "alice")
-	if err != nil {
-		t.Fatal(err)
-	}
-	open(back)
-	if cookies["__Host-Http-session"] == "" {
-		t.Fatal("no session")
-	}
-	return "__Host-Http-session=" + cookies["__Host-Http-session"]
-}
-
 // ask sends a fetch of the SPA to a replica.
-func (p *pair) ask(t *testing.T, at *cloakroom, method, path, cookie string, headers ...string) (*http.Response, string) {
+func (p *pair) ask(t *testing.T, at *cloakroom, method, path, cookie string) (status int, body string) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, fmt.Sprintf("https://%s:%d%s", host, at.public, path), nil)
-	if err != nil {
-		t.Fatal(err)
+	a := at.try(t.Context(), method, path, cookie)
+	if a.err != nil {
+		t.Fatal(a)
 	}
-	r.Header.Set("X-CSRF", "1")
-	r.Header.Set("Cookie", cookie)
-	for i := 0; i < len(headers); i += 2 {
-		r.Header.Set(headers[i], headers[i+1])
-	}
-	res, err := at.client.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res, string(body)
+	return a.status, a.body
 }
 
 // socket opens a WebSocket at a replica and sees that it passes.
@@ -177,7 +77,7 @@ func (p *pair) stream(t *testing.T, at *cloakroom, cookie string) <-chan string 
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("https://%s:%d/bff/events", host, at.public), nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at.at("/bff/events"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,10 +134,10 @@ func (p *pair) waysToEnd(t *testing.T) []struct {
 	name, reason string
 	end          func(cookie, id, sub string)
 } {
-	ok := func(res *http.Response, body string) {
+	ok := func(status int, body string) {
 		t.Helper()
-		if res.StatusCode >= 300 {
-			t.Fatalf("%s %s: %d %s", res.Request.Method, res.Request.URL.Path, res.StatusCode, body)
+		if status >= 300 {
+			t.Fatalf("%d %s", status, body)
 		}
 	}
 	return []struct {
@@ -258,7 +158,7 @@ func (p *pair) waysToEnd(t *testing.T) []struct {
 				t.Fatal(err)
 			}
 			_ = res.Body.Close()
-			ok(res, "")
+			ok(res.StatusCode, "")
 		}},
 		{"an operator", "revoked", func(_, id, _ string) {
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, p.a.adminURL()+"/admin/sessions?id="+id, nil)
@@ -270,7 +170,7 @@ func (p *pair) waysToEnd(t *testing.T) []struct {
 				t.Fatal(err)
 			}
 			_ = res.Body.Close()
-			ok(res, "")
+			ok(res.StatusCode, "")
 		}},
 	}
 }
@@ -287,9 +187,9 @@ func TestASessionEndedOnOneReplicaIsOverOnTheOtherWithinASecond(t *testing.T) {
 		_, who := p.ask(t, p.b, "GET", "/bff/user", cookie)
 		sub, id := between(who, `"sub":"`, `"`), between(who, `"id":"`, `"`)
 		c, events := p.socket(t, p.b, cookie), p.stream(t, p.b, cookie)
-		res, minted := p.ask(t, p.b, "GET", "/api/orders", cookie) // and the cache is warm
-		if res.StatusCode != http.StatusOK || !p.active(t, p.b, minted) {
-			t.Fatalf("before: %d %s", res.StatusCode, minted)
+		status, minted := p.ask(t, p.b, "GET", "/api/orders", cookie) // and the cache is warm
+		if status != http.StatusOK || !p.active(t, p.b, minted) {
+			t.Fatalf("before: %d %s", status, minted)
 		}
 
 		began := time.Now()
@@ -314,7 +214,7 @@ func TestASessionEndedOnOneReplicaIsOverOnTheOtherWithinASecond(t *testing.T) {
 			}
 		})
 		over.Go(func() {
-			for res, _ := p.ask(t, p.b, "GET", "/api/orders", cookie); res.StatusCode != http.StatusUnauthorized; res, _ = p.ask(t, p.b, "GET", "/api/orders", cookie) {
+			for status, _ := p.ask(t, p.b, "GET", "/api/orders", cookie); status != http.StatusUnauthorized; status, _ = p.ask(t, p.b, "GET", "/api/orders", cookie) {
 				if time.Since(began) > 5*limit {
 					t.Errorf("%s: the API is still served", way.name)
 					return
@@ -356,8 +256,8 @@ func TestSIGTERMUnderLoadWithWebsockets(t *testing.T) {
 	for range 4 {
 		load.Go(func() { // until it says that it drains, as a load balancer would
 			for answers(http.DefaultClient, p.b.adminURL()+"/readyz") {
-				if status, err := p.tryAsk(p.b, "/api/orders", cookie); err != nil || status != http.StatusOK {
-					failed <- fmt.Sprint(status, err)
+				if a := p.b.try(context.Background(), http.MethodGet, "/api/orders", cookie); !works(a) {
+					failed <- a.String()
 				}
 			}
 		})
@@ -392,25 +292,9 @@ func TestSIGTERMUnderLoadWithWebsockets(t *testing.T) {
 	if code := p.b.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	if res, _ := p.ask(t, p.a, "GET", "/bff/user", cookie); res.StatusCode != http.StatusOK {
-		t.Errorf("on the other replica the session answers %d", res.StatusCode)
+	if status, _ := p.ask(t, p.a, "GET", "/bff/user", cookie); status != http.StatusOK {
+		t.Errorf("on the other replica the session answers %d", status)
 	}
-}
-
-func (p *pair) tryAsk(at *cloakroom, path, cookie string) (int, error) {
-	r, err := http.NewRequest(http.MethodGet, fmt.Sprintf("https://%s:%d%s", host, at.public, path), nil) //nolint:noctx // ends with the process it asks
-	if err != nil {
-		return 0, err
-	}
-	r.Header.Set("X-CSRF", "1")
-	r.Header.Set("Cookie", cookie)
-	res, err := at.client.Do(r)
-	if err != nil {
-		return 0, err
-	}
-	defer res.Body.Close()
-	_, err = io.Copy(io.Discard, res.Body)
-	return res.StatusCode, err
 }
 
 // newBrowser is one that the provider does not know yet.

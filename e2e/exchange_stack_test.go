@@ -158,20 +158,9 @@ func (s *exchangeStack) written(t *testing.T) string {
 // replica is a second process of the same house: the same URLs, secrets and store behind other ports.
 func (s *exchangeStack) replica(t *testing.T) *cloakroom {
 	t.Helper()
-	r := *s.cloakroom
-	r.public, r.intern, r.admin = freePort(t), freePort(t), freePort(t)
-	r.config = filepath.Join(s.dir, "replica.yaml")
-	s.write(t, "replica.yaml", s.elsewhere(s.written(t), &r))
+	r := s.twin(t, "replica.yaml")
 	r.serve(t)
-	return &r
-}
-
-// elsewhere is a configuration with the ports of a replica.
-func (s *exchangeStack) elsewhere(configuration string, r *cloakroom) string {
-	for from, to := range map[int]int{s.public: r.public, s.intern: r.intern} {
-		configuration = strings.ReplaceAll(configuration, fmt.Sprintf("listen: 127.0.0.1:%d\n", from), fmt.Sprintf("listen: 127.0.0.1:%d\n", to))
-	}
-	return strings.ReplaceAll(configuration, fmt.Sprintf(`{listen: "127.0.0.1:%d"}`, s.admin), fmt.Sprintf(`{listen: "127.0.0.1:%d"}`, r.admin))
+	return r
 }
 
 // signIn goes through the pool's own pages as a browser does, and then lets the API see both kinds of token.
