@@ -17,14 +17,14 @@ type crowd struct {
 	mu      sync.Mutex
 	all     sync.WaitGroup
 	end     context.CancelFunc
-	answers map[int][]reply // by status
+	replies map[int][]reply // by status
 }
 
 // gather has so many workers do the same again and again until stop.
 func gather(t *testing.T, workers int, do func(ctx context.Context, worker int) reply) *crowd {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	c := &crowd{end: cancel, answers: map[int][]reply{}}
+	c := &crowd{end: cancel, replies: map[int][]reply{}}
 	for n := range workers {
 		c.all.Go(func() {
 			for ctx.Err() == nil {
@@ -33,7 +33,7 @@ func gather(t *testing.T, workers int, do func(ctx context.Context, worker int) 
 					return
 				}
 				c.mu.Lock()
-				c.answers[a.status] = append(c.answers[a.status], a)
+				c.replies[a.status] = append(c.replies[a.status], a)
 				c.mu.Unlock()
 			}
 		})
@@ -51,7 +51,7 @@ func (c *crowd) stop() {
 func (c *crowd) so() (far int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, some := range c.answers {
+	for _, some := range c.replies {
 		far += len(some)
 	}
 	return far
@@ -62,7 +62,7 @@ func (c *crowd) only(t *testing.T, good func(reply) bool, statuses ...int) {
 	t.Helper()
 	c.stop()
 	complaints := 0
-	for status, some := range c.answers {
+	for status, some := range c.replies {
 		for _, a := range some {
 			if slices.Contains(statuses, status) && good(a) {
 				continue
@@ -79,8 +79,8 @@ func (c *crowd) only(t *testing.T, good func(reply) bool, statuses ...int) {
 
 func (c *crowd) summary() string {
 	var parts []string
-	for _, status := range slices.Sorted(maps.Keys(c.answers)) {
-		parts = append(parts, fmt.Sprintf("%d × %d", len(c.answers[status]), status))
+	for _, status := range slices.Sorted(maps.Keys(c.replies)) {
+		parts = append(parts, fmt.Sprintf("%d × %d", len(c.replies[status]), status))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -96,7 +96,7 @@ func took(some []reply) []time.Duration {
 }
 
 func (c *crowd) everything() (all []reply) {
-	for _, some := range c.answers {
+	for _, some := range c.replies {
 		all = append(all, some...)
 	}
 	return all
