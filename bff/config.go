@@ -37,6 +37,9 @@ type Config struct {
 	EgressAllow    []netip.Prefix // link-local and metadata addresses that an upstream may have all the same
 	LoginPerMinute int            // sign-ins begun, per client address; 0: 600
 	Now            func() time.Time
+
+	// After is the Server whose place the new one takes: what it has open stays open. nil: there was none.
+	After *Server
 }
 
 // Frontend is what belongs to one browser origin.

@@ -39,6 +39,7 @@ type house struct {
 	mint     *fakeMint
 	sessions *session.Manager
 	server   *Server
+	cfg      Config // of server
 	registry *prometheus.Registry
 	logs     *syncBuffer
 
@@ -123,6 +124,7 @@ func open(t *testing.T, manners idptest.Config, change func(*house, *Config)) *h
 		t.Fatal(err)
 	}
 	h.sessions = cfg.Sessions
+	h.cfg = cfg
 	h.server, err = New(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -42,22 +40,11 @@ type Server struct {
 	log      *slog.Logger
 	proxies  proxies
 	limiter  *limiter // of sign-ins
-	refusals *limiter // of bad logout tokens
 	now      func() time.Time
 
 	lookEvery time.Duration // at a session that something is open for
 	pingAfter time.Duration // of silence on a WebSocket
-
-	closing    sync.Mutex // held to begin work, and to end beginning it
-	closed     atomic.Bool
-	background sync.WaitGroup // see later and stay
-	staying    map[string]int // what is open, by session
-	stop       context.Context
-	halt       context.CancelFunc
-	streams    context.Context // of event streams: they are requests, and end before the last ones
-	endStreams context.CancelFunc
-	sockets    context.Context // of WebSockets: they end after the last request
-	endSockets context.CancelFunc
+	*life
 }
 
 // New checks the whole configuration and makes a Server of it. It does not touch the network.
@@ -76,12 +63,15 @@ func New(cfg Config) (*Server, error) {
 		cookies:   newCookies(f, cfg.Secrets),
 		providers: map[string]LoginProvider{},
 		sessions:  cfg.Sessions, store: cfg.Store, mint: cfg.Mint, secrets: cfg.Secrets, records: cfg.Records, http: cfg.HTTP,
-		log: cfg.Log, proxies: cfg.TrustedProxies, limiter: newLimiter(cfg.LoginPerMinute, cfg.Now), refusals: newLimiter(badLogoutsPerMinute, cfg.Now), now: cfg.Now,
+		log: cfg.Log, proxies: cfg.TrustedProxies, limiter: newLimiter(cfg.LoginPerMinute, cfg.Now), now: cfg.Now,
+		lookEvery: lookEvery, pingAfter: pingAfter,
 	}
-	s.lookEvery, s.pingAfter, s.staying = lookEvery, pingAfter, map[string]int{}
-	s.stop, s.halt = context.WithCancel(context.Background())
-	s.streams, s.endStreams = context.WithCancel(s.stop)
-	s.sockets, s.endSockets = context.WithCancel(s.stop)
+	if s.life = newLife(newLimiter(badLogoutsPerMinute, cfg.Now)); cfg.After != nil {
+		s.life = cfg.After.life
+		if cfg.After.limiter.perMinute == cfg.LoginPerMinute {
+			s.limiter = cfg.After.limiter
+		}
+	}
 	for _, p := range f.Providers {
 		s.providers[p.Name()] = p
 	}
@@ -225,39 +215,16 @@ func (s *Server) recover(a *answer, r *http.Request) {
 	s.refuse(a, r, problem{name: problemInternal, err: errors.New("panic")})
 }
 
-// later runs work that must not keep the browser waiting and must not be lost: Close waits for it.
-func (s *Server) later(work func(ctx context.Context)) {
-	s.closing.Lock()
-	defer s.closing.Unlock()
-	if !s.closed.Load() {
-		s.background.Go(func() { work(s.stop) })
-	}
-}
-
 // Close refuses further requests, ends the streams and WebSockets, telling the other side why, and waits for them and for the
 // work behind the answered requests; once ctx ends that is broken off.
 func (s *Server) Close(ctx context.Context) error {
-	s.closing.Lock()
-	s.closed.Store(true)
-	s.closing.Unlock()
-	s.endStreams()
-	s.endSockets()
-	done := make(chan struct{})
-	go func() {
-		s.background.Wait()
-		close(done)
-	}()
 	defer s.routes.close()
-	defer s.halt()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		s.halt()
-		<-done
-		return fmt.Errorf("work behind answered requests: %w", ctx.Err())
-	}
+	return s.close(ctx)
 }
+
+// Retire is for when another Server has taken the place of this one, which still answers the requests it has: connections to
+// upstreams are given up as they become idle.
+func (s *Server) Retire() { s.routes.close() }
 
 // answer remembers what became of a response.
 type answer struct {

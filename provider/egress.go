@@ -22,11 +22,11 @@ var errEgress = errors.New("the address is link-local, a metadata service's, or 
 // (security.md D9). Hosts that the configuration names may be inside; hosts that only the provider's metadata names may
 // be inside only where the issuer is.
 type boundary struct {
-	allow  []netip.Prefix
 	dialer net.Dialer
 	issuer string // host
 
 	mu       sync.Mutex
+	allow    []netip.Prefix // listed by the operator
 	named    map[string]bool
 	issuerAt netip.Addr // where the issuer was last reached
 }
@@ -44,6 +44,15 @@ func newBoundary(cfg Config, issuer *url.URL) *boundary {
 		e.issuerAt = at
 	}
 	return e
+}
+
+// AllowEgress puts another list in the place of Config.Egress. Connections that are idle are given up: what they lead to may
+// no longer be listed.
+func (p *Provider) AllowEgress(allow []netip.Prefix) {
+	p.client.egress.mu.Lock()
+	p.client.egress.allow = allow
+	p.client.egress.mu.Unlock()
+	p.client.transport.CloseIdleConnections()
 }
 
 // name records a host that the configuration (or the environment, for a proxy) names.
@@ -90,6 +99,8 @@ func (e *boundary) DialContext(ctx context.Context, network, address string) (ne
 
 // permits tells whether an address may be dialled for a host that the configuration does, or does not, name.
 func (e *boundary) permits(named bool, at netip.Addr) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if egress.Listed(at, e.allow) {
 		return true
 	}
@@ -100,8 +111,6 @@ func (e *boundary) permits(named bool, at netip.Addr) bool {
 	if named {
 		return true
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	return e.issuerAt.IsValid() && egress.ReachOf(e.issuerAt) <= reach
 }
 

@@ -57,7 +57,7 @@ type Config struct {
 	Timeout   time.Duration     // of a whole call, 0 = 5 s
 	CAFile    string            // PEM; these are then the only roots
 	Proxy     string            // URL; "" = the environment's
-	// Egress lists link-local, metadata or loopback addresses that the provider may have all the same.
+	// Egress lists link-local, metadata or loopback addresses that the provider may have all the same. AllowEgress changes it.
 	Egress []netip.Prefix
 
 	Now     func() time.Time               // nil = time.Now

@@ -10,7 +10,7 @@ import (
 func (r *renewal) keep(was, next *Session) (*Session, error) {
 	ctx, cancel := r.work.detached(r.ctx, storeTime) // the provider has answered: this has a time of its own
 	defer cancel()
-	record, err := r.envelopes.seal(r.key, r.ticket, next, was.IdleExpires)
+	record, err := r.keys().envelopes.seal(r.key, r.ticket, next, was.IdleExpires)
 	if err != nil {
 		return r.notRenewed(was, err)
 	}

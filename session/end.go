@@ -47,7 +47,7 @@ func (m *Manager) end(ctx context.Context, key Key, reason string, revoke bool) 
 	if existed {
 		m.ended(ctx, s, reason)
 		if revoke {
-			m.revokeLater(ctx, s.Provider, m.envelopes.refreshToken(key, r))
+			m.revokeLater(ctx, s.Provider, m.keys().envelopes.refreshToken(key, r))
 		}
 	}
 	return existed, m.tell(ctx, message{kind: endedMessage, key: key, reason: reason})

@@ -156,7 +156,7 @@ func (m *Manager) read(ctx context.Context, key Key, ticket *Ticket, d depth) (*
 }
 
 func (m *Manager) open(key Key, ticket *Ticket, r Record, d depth) (*Session, error) {
-	s, err := m.envelopes.open(key, ticket, r, d)
+	s, err := m.keys().envelopes.open(key, ticket, r, d)
 	switch {
 	case errors.Is(err, ErrUnavailable):
 		return nil, err

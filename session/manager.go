@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -14,20 +15,19 @@ import (
 
 // Manager is the life of sessions over a Store. It is safe for concurrent use.
 type Manager struct {
-	store     Store
-	envelopes envelopes
-	indexes   indexKeys
-	limits    Limits
-	before    time.Duration
-	often     time.Duration // 0: no matter how often
-	timeout   time.Duration
-	most      int // sessions of one person; 0: any number
-	refresh   RefreshFunc
-	revoke    func(context.Context, string, secret.Text) // may be nil
-	now       func() time.Time
-	ended     func(context.Context, *Session, string)
-	failed    func(context.Context, *Session, error)
-	answered  func(result string)
+	store    Store
+	sealed   atomic.Pointer[keys]
+	limits   Limits
+	before   time.Duration
+	often    time.Duration // 0: no matter how often
+	timeout  time.Duration
+	most     int // sessions of one person; 0: any number
+	refresh  RefreshFunc
+	revoke   func(context.Context, string, secret.Text) // may be nil
+	now      func() time.Time
+	ended    func(context.Context, *Session, string)
+	failed   func(context.Context, *Session, error)
+	answered func(result string)
 
 	replica  replica
 	link     link
@@ -112,11 +112,12 @@ func NewManager(cfg Config) (*Manager, error) {
 		return nil, fmt.Errorf("session: %w", err)
 	}
 	m := &Manager{
-		store: cfg.Store, envelopes: envelopes{cfg.Secrets, press, cfg.RevokeOnEnd}, indexes: newIndexKeys(cfg.Secrets), limits: cfg.Limits,
+		store: cfg.Store, limits: cfg.Limits,
 		before: cfg.RefreshBefore, often: cfg.RefreshEvery, timeout: cfg.RefreshTimeout, most: cfg.MaxPerUser,
 		refresh: cfg.Refresh, revoke: cfg.Revoke, now: cfg.Now, ended: cfg.Ended, failed: cfg.RefreshFailed, answered: cfg.Cached,
 		cache: newCache(), work: newWork(),
 	}
+	m.sealed.Store(&keys{envelopes{cfg.Secrets, press, cfg.RevokeOnEnd}, newIndexKeys(cfg.Secrets)})
 	_, _ = rand.Read(m.replica[:])
 	if m.timeout == 0 {
 		m.timeout = renewalTime
@@ -134,6 +135,23 @@ func NewManager(cfg Config) (*Manager, error) {
 		m.answered = func(string) {}
 	}
 	return m, nil
+}
+
+// keys is what follows from the secrets.
+type keys struct {
+	envelopes envelopes
+	indexes   indexKeys
+}
+
+func (m *Manager) keys() *keys { return m.sealed.Load() }
+
+// UseSecrets puts other secrets in the place of those there are. What is under way goes on with either: for that, secrets
+// are appended on every replica before one is promoted, and removed when nothing is left that they sealed.
+func (m *Manager) UseSecrets(ring *secret.Ring) {
+	was := m.keys()
+	next := &keys{envelopes: was.envelopes, indexes: newIndexKeys(ring)}
+	next.envelopes.ring = ring
+	m.sealed.Store(next)
 }
 
 // Close takes on no more renewals and waits for those under way, and for what else follows from requests: one that is cut off after the provider answered loses the

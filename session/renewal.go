@@ -186,7 +186,7 @@ func (r *renewal) intend(s *Session) error {
 
 // rewrite writes the session over its own generation.
 func (r *renewal) rewrite(ctx context.Context, s *Session) error {
-	record, err := r.envelopes.seal(r.key, r.ticket, s, s.IdleExpires)
+	record, err := r.keys().envelopes.seal(r.key, r.ticket, s, s.IdleExpires)
 	if err != nil {
 		return err
 	}

@@ -234,6 +234,31 @@ func TestSessionsOutliveARotationOfSecrets(t *testing.T) {
 	})
 }
 
+// The same without a restart: one manager is given one ring after the other, and goes on with what it remembers.
+func TestSecretsChangeWhileSessionsAreServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		older, newer := secret.NewKey(), secret.NewKey()
+		store := memstore.New(time.Now)
+		t.Cleanup(func() { _ = store.Close() })
+		h := houseOver(t, sessiontest.NewFrail(store), ring(t, older), &provider{t: t, life: 10 * time.Minute})
+		ticket, first := h.start()
+
+		h.UseSecrets(ring(t, older, newer))
+		h.load(ticket)
+		h.UseSecrets(ring(t, newer, older))
+		h.load(ticket)
+		other, second := h.start()
+		wantSessions(t, h, issuer, subject, first, second)
+
+		h.UseSecrets(ring(t, newer))
+		h.load(other)
+		h.wantGone(ticket)
+		time.Sleep(20 * time.Minute)
+		h.fresh(other)
+		wantSessions(t, h, issuer, subject, second)
+	})
+}
+
 // secrets of a session that nobody may find in a store, in any spelling.
 func wantNoTrace(t *testing.T, dump []byte, ticket session.Ticket) {
 	t.Helper()

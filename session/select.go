@@ -101,11 +101,11 @@ func (m *Manager) bury(ctx context.Context, sel Selector) error {
 	case sel.ID != "":
 		return nil
 	case sel.ProviderSID != "":
-		index = m.indexes.all(byProviderSID, sel.Issuer, sel.ProviderSID)[0]
+		index = m.keys().indexes.all(byProviderSID, sel.Issuer, sel.ProviderSID)[0]
 	case sel.Subject != "":
-		index = m.indexes.all(bySubject, sel.Issuer, sel.Subject)[0]
+		index = m.keys().indexes.all(bySubject, sel.Issuer, sel.Subject)[0]
 	default:
-		index = m.indexes.all(everyone, "", "")[0]
+		index = m.keys().indexes.all(everyone, "", "")[0]
 	}
 	now := m.now()
 	at := now
@@ -161,12 +161,12 @@ func (m *Manager) each(ctx context.Context, sel Selector, visit func(Key, *Sessi
 func (m *Manager) where(sel Selector) (names []Index) {
 	switch {
 	case sel.ProviderSID != "":
-		return m.indexes.all(byProviderSID, sel.Issuer, sel.ProviderSID)
+		return m.keys().indexes.all(byProviderSID, sel.Issuer, sel.ProviderSID)
 	case sel.Subject != "":
-		return m.indexes.all(bySubject, sel.Issuer, sel.Subject)
+		return m.keys().indexes.all(bySubject, sel.Issuer, sel.Subject)
 	}
 	for part := range parts {
-		names = append(names, m.indexes.all(byPart, "", strconv.Itoa(part))...)
+		names = append(names, m.keys().indexes.all(byPart, "", strconv.Itoa(part))...)
 	}
 	return names
 }

@@ -52,11 +52,11 @@ func (m *Manager) start(ctx context.Context, l Login) (Ticket, *Session, error) 
 	idle := now.Add(m.limits.Idle)
 	s.IdleExpires = earlier(idle, s.Expires)
 	key := ticket.key()
-	r, err := m.envelopes.seal(key, ticket, s, idle)
+	r, err := m.keys().envelopes.seal(key, ticket, s, idle)
 	if err != nil {
 		return Ticket{}, nil, err
 	}
-	if err := m.store.Create(ctx, key, r, m.indexes.of(s, key)); err != nil {
+	if err := m.store.Create(ctx, key, r, m.keys().indexes.of(s, key)); err != nil {
 		return Ticket{}, nil, cannotTell(err)
 	}
 	// After it was entered: whoever signs this person out meanwhile either finds it, or has told before this looks.
@@ -69,7 +69,7 @@ func (m *Manager) start(ctx context.Context, l Login) (Ticket, *Session, error) 
 
 // admit tells whether the session may be, now that it is.
 func (m *Manager) admit(ctx context.Context, s *Session, begun time.Time) error {
-	at, err := m.store.Buried(ctx, m.indexes.burialsOf(s))
+	at, err := m.store.Buried(ctx, m.keys().indexes.burialsOf(s))
 	if err != nil {
 		return cannotTell(err)
 	}

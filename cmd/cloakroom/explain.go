@@ -108,7 +108,9 @@ func (x *explaining) load(path string, env Env) error {
 	if err != nil {
 		return err
 	}
-	x.house = &house{file: file, log: slog.New(slog.DiscardHandler), registry: prometheus.NewRegistry(), now: func() time.Time { return x.now }}
+	x.house = &house{file: file, grounds: &grounds{
+		opened: file, log: slog.New(slog.DiscardHandler), registry: prometheus.NewRegistry(), now: func() time.Time { return x.now },
+	}}
 	if err := x.house.meetProviders(); err != nil {
 		return err
 	}

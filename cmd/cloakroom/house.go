@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,85 +23,123 @@ import (
 	"cloakroom/token"
 )
 
-// house is Cloakroom put together: every room, each knowing only what it was handed. This is the one place where the
-// knots are tied.
-type house struct {
-	file     *config.File
+// grounds is what the house stands on, and what stays when it is arranged anew: what listens, what remembers, what counts.
+type grounds struct {
+	opened   *config.File // the first one: a later one may only differ in what the house is made of
 	now      func() time.Time
 	log      *slog.Logger
 	registry *prometheus.Registry
 	http     *telemetry.HTTP
 	audit    *telemetry.Audit
 
-	secrets    *secret.Ring
-	store      session.Store
-	background []func(context.Context) // what runs while it is open
-	sessions   *session.Manager
-	providers  []*provider.Provider
-	issuers    []*provider.Issuer // further ones, in the order of the file
-	keys       *token.KeyRing     // nil where nothing is minted
-	exchange   *exchange.Service
-	observe    func(context.Context, exchange.Event) // of every token minted and every refusal
+	store        session.Store
+	background   []func(context.Context) // what runs while it is open
+	sessions     *session.Manager
+	providers    []*provider.Provider
+	records      *bff.Records
+	observe      func(context.Context, exchange.Event) // of every token minted and every refusal
+	health       *daemon.Health
+	certificates map[string]*daemon.Certificate // by listener
+	reloads      *reloadMetrics
 
 	countRequests func(name string) func(endpoint, outcome string) // to a provider or further issuer
-	services      *exchangehttp.Server
-	records       *bff.Records
-	frontend      bff.Frontend
-	browser       *bff.Server // nil where the public listener is off
-	health        *daemon.Health
+
+	current atomic.Pointer[house] // the one that new requests enter
+}
+
+// house is Cloakroom put together by one configuration: every room, each knowing only what it was handed. This is the one place
+// where the knots are tied. Once it is arranged nothing of it changes; a reload makes another one, on the same grounds, and
+// whoever is in this one leaves by its own door.
+type house struct {
+	*grounds
+	file   *config.File
+	before *house // while it is arranged: the one whose place it takes, or nil
+
+	secrets  *secret.Ring
+	issuers  []*provider.Issuer // further ones, in the order of the file
+	keySets  map[keySetID]token.Keys
+	keys     *token.KeyRing // nil where nothing is minted
+	exchange *exchange.Service
+	services *exchangehttp.Server
+	inside   http.Handler // the internal listener's
+	frontend bff.Frontend
+	browser  *bff.Server // nil where the public listener is off
 }
 
 // assemble builds everything and opens nothing: neither the store nor a provider has to answer yet.
 func assemble(file *config.File, log *slog.Logger) (*house, error) {
-	h := &house{file: file, now: time.Now, log: log, registry: prometheus.NewRegistry()}
-	h.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	h.http = telemetry.NewHTTP(h.registry)
-	for _, room := range []func() error{
-		h.openSecrets, h.openStore, h.meetProviders, h.meetIssuers, h.keepSessions, h.cutKeys, h.drawFrontend, h.openExchange, h.serveServices, h.faceBrowser,
-	} {
+	g := &grounds{opened: file, now: time.Now, log: log, registry: prometheus.NewRegistry(), certificates: map[string]*daemon.Certificate{}}
+	g.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	g.http = telemetry.NewHTTP(g.registry)
+	g.observe = g.observer()
+	g.reloads = newReloadMetrics(g.registry)
+	secrets, err := g.openSecrets(file, nil)
+	if err != nil {
+		return nil, err
+	}
+	g.audit = telemetry.NewAudit(log, secrets.First())
+	for _, part := range []func() error{g.openStore, g.meetProviders, func() error { return g.keepSessions(secrets) }} {
+		if err := part(); err != nil {
+			return nil, err
+		}
+	}
+	checks := []daemon.Check{{Name: "store", Probe: g.store.Ping}}
+	for _, p := range g.providers {
+		checks = append(checks, daemon.Check{Name: "provider " + p.Name(), Probe: func(context.Context) error { return p.Ready() }})
+	}
+	g.health = daemon.NewHealth(checks...)
+	h, err := g.arrange(file, secrets)
+	if err != nil {
+		return nil, err
+	}
+	g.current.Store(h)
+	return h, nil
+}
+
+// arrange builds a house by a configuration. Nobody enters it yet, and nothing has changed for those in the present one.
+func (g *grounds) arrange(file *config.File, secrets *secret.Ring) (*house, error) {
+	h := &house{grounds: g, file: file, before: g.current.Load(), secrets: secrets, keySets: map[keySetID]token.Keys{}}
+	for _, room := range []func() error{h.meetIssuers, h.cutKeys, h.drawFrontend, h.openExchange, h.serveServices, h.faceBrowser} {
 		if err := room(); err != nil {
 			return nil, err
 		}
 	}
-	checks := []daemon.Check{{Name: "store", Probe: h.store.Ping}}
-	for _, p := range h.providers {
-		checks = append(checks, daemon.Check{Name: "provider " + p.Name(), Probe: func(context.Context) error { return p.Ready() }})
-	}
-	h.health = daemon.NewHealth(checks...)
+	h.before = nil // or no house would ever be gone
 	return h, nil
 }
 
-// openSecrets takes the configured secrets, or makes one where the configuration may do without.
-func (h *house) openSecrets() error {
-	keys := h.file.Secrets
+// openSecrets takes the configured secrets. Where the configuration may do without, it keeps those there are, or makes one.
+func (g *grounds) openSecrets(file *config.File, present *secret.Ring) (*secret.Ring, error) {
+	keys := file.Secrets
+	if len(keys) == 0 && present != nil {
+		return present, nil
+	}
 	if len(keys) == 0 {
 		keys = []secret.Key{secret.NewKey()}
-		h.log.Warn("no secrets configured: one was made for this run; every session ends with it")
+		g.log.Warn("no secrets configured: one was made for this run; every session ends with it")
 	}
 	ring, err := secret.NewRing(keys...)
 	if err != nil {
-		return fmt.Errorf("secrets: %w", err)
+		return nil, fmt.Errorf("secrets: %w", err)
 	}
-	h.secrets = ring
-	h.audit = telemetry.NewAudit(h.log, ring.First())
-	return nil
+	return ring, nil
 }
 
 // open listens and serves until ctx ends.
-func (h *house) open(ctx context.Context) (*daemon.Daemon, error) {
-	listeners, err := h.listeners() //nolint:contextcheck // handlers have their requests'
+func (g *grounds) open(ctx context.Context) (*daemon.Daemon, error) {
+	listeners, err := g.listeners() //nolint:contextcheck // handlers have their requests'
 	if err != nil {
 		return nil, err
 	}
 	options := daemon.Options{
-		Listeners: listeners, Health: h.health, Delay: h.file.Drain.Delay, Timeout: h.file.Drain.Timeout, Log: h.log,
+		Listeners: listeners, Health: g.health, Delay: g.opened.Drain.Delay, Timeout: g.opened.Drain.Timeout, Log: g.log,
 	}
-	if h.browser != nil {
-		options.Drained = append(options.Drained, h.browser.Close)
+	if g.opened.Public.Listen != config.Off {
+		options.Drained = append(options.Drained, func(ctx context.Context) error { return g.current.Load().browser.Close(ctx) })
 	}
-	options.Drained = append(options.Drained, h.sessions.Close, func(context.Context) error { return h.store.Close() })
-	options.Background = append(options.Background, h.background...)
-	for _, p := range h.providers {
+	options.Drained = append(options.Drained, g.sessions.Close, func(context.Context) error { return g.store.Close() })
+	options.Background = append(options.Background, g.background...)
+	for _, p := range g.providers {
 		options.Background = append(options.Background, p.Run)
 	}
 	d, err := daemon.Start(ctx, options)
@@ -111,12 +150,12 @@ func (h *house) open(ctx context.Context) (*daemon.Daemon, error) {
 	for _, l := range listeners {
 		opened = append(opened, l.Name, d.Address(l.Name).String())
 	}
-	h.log.Info("ready", opened...)
+	g.log.Info("ready", opened...)
 	return d, nil
 }
 
 // observed counts and times what a listener other than the public one answers; the public one knows its routes itself.
-func (h *house) observed(listener string, mux *http.ServeMux) http.Handler {
+func (g *grounds) observed(listener string, mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		r = telemetry.Begin(r, true)
@@ -126,7 +165,7 @@ func (h *house) observed(listener string, mux *http.ServeMux) http.Handler {
 			route = "none"
 		}
 		mux.ServeHTTP(status, r)
-		h.http.Observe(listener, route, status.code, time.Since(began))
+		g.http.Observe(listener, route, status.code, time.Since(began))
 	})
 }
 

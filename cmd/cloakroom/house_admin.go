@@ -41,23 +41,23 @@ type adminKey struct {
 }
 
 // administer mounts what operators do to a running Cloakroom.
-func (h *house) administer(mux *http.ServeMux) {
-	mux.Handle("GET /admin/sessions", h.operator(h.listSessions))
-	mux.Handle("DELETE /admin/sessions", h.operator(h.endSessions))
-	mux.Handle("GET /admin/keys", h.operator(h.listKeys))
+func (g *grounds) administer(mux *http.ServeMux) {
+	mux.Handle("GET /admin/sessions", g.operator(g.listSessions))
+	mux.Handle("DELETE /admin/sessions", g.operator(g.endSessions))
+	mux.Handle("GET /admin/keys", g.operator(g.listKeys))
 }
 
 // operator lets in who has the token, where one is configured. Where none is, the listener is a loopback one, which a browser on
 // this machine reaches too: what a page sends, rebound to this address or not, says that it comes from a browser.
-func (h *house) operator(serve http.HandlerFunc) http.Handler {
-	want := sha256.Sum256([]byte(h.file.Admin.Token.Reveal()))
+func (g *grounds) operator(serve http.HandlerFunc) http.Handler {
+	want := sha256.Sum256([]byte(g.opened.Admin.Token.Reveal()))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
-		if h.file.Admin.Token != "" {
+		if g.opened.Admin.Token != "" {
 			bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 			if got := sha256.Sum256([]byte(bearer)); !ok || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
 				w.Header().Set("WWW-Authenticate", `Bearer realm="cloakroom admin"`)
-				h.recordAdmin(r, adminAct{outcome: "refused", reason: "no token, or not the configured one"})
+				g.recordAdmin(r, adminAct{outcome: "refused", reason: "no token, or not the configured one"})
 				adminProblem(w, http.StatusUnauthorized, "unauthorized", "Send the configured admin.token as bearer token.")
 				return
 			}
@@ -69,17 +69,17 @@ func (h *house) operator(serve http.HandlerFunc) http.Handler {
 	})
 }
 
-func (h *house) listSessions(w http.ResponseWriter, r *http.Request) {
-	which, fault := h.selected(r, false)
+func (g *grounds) listSessions(w http.ResponseWriter, r *http.Request) {
+	which, fault := g.selected(r, false)
 	if fault != "" {
 		adminProblem(w, http.StatusBadRequest, "bad-request", fault)
 		return
 	}
 	list := []adminSession{}
 	for _, one := range which {
-		found, err := h.sessions.Select(r.Context(), one)
+		found, err := g.sessions.Select(r.Context(), one)
 		if err != nil {
-			h.adminFailed(w, r, "list", which, err)
+			g.adminFailed(w, r, "list", which, err)
 			return
 		}
 		for _, s := range found {
@@ -90,26 +90,26 @@ func (h *house) listSessions(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	slices.SortFunc(list, func(a, b adminSession) int { return strings.Compare(b.LastSeenAt, a.LastSeenAt) })
-	h.recordAdmin(r, adminAct{which: which, outcome: "ok", reason: fmt.Sprintf("list sessions: %d found", len(list))})
+	g.recordAdmin(r, adminAct{which: which, outcome: "ok", reason: fmt.Sprintf("list sessions: %d found", len(list))})
 	adminAnswer(w, map[string]any{"sessions": list})
 }
 
-func (h *house) endSessions(w http.ResponseWriter, r *http.Request) {
-	which, fault := h.selected(r, true)
+func (g *grounds) endSessions(w http.ResponseWriter, r *http.Request) {
+	which, fault := g.selected(r, true)
 	if fault != "" {
 		adminProblem(w, http.StatusBadRequest, "bad-request", fault)
 		return
 	}
 	ended := 0
 	for _, one := range which {
-		n, err := h.sessions.EndAll(r.Context(), one, "revoked")
+		n, err := g.sessions.EndAll(r.Context(), one, "revoked")
 		if err != nil {
-			h.adminFailed(w, r, "end", which, err)
+			g.adminFailed(w, r, "end", which, err)
 			return
 		}
 		ended += n
 	}
-	h.recordAdmin(r, adminAct{which: which, outcome: "ok", reason: fmt.Sprintf("end sessions: %d ended", ended)})
+	g.recordAdmin(r, adminAct{which: which, outcome: "ok", reason: fmt.Sprintf("end sessions: %d ended", ended)})
 	adminAnswer(w, map[string]int{"ended": ended})
 }
 
@@ -117,7 +117,7 @@ func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // selected reads which sessions are meant: one by id, a person's by sub and, where they sign in at several providers, issuer,
 // or, to end them, everyone's that began before a time. What could be read in two ways is refused: it may end sessions.
-func (h *house) selected(r *http.Request, ending bool) (which []session.Selector, fault string) {
+func (g *grounds) selected(r *http.Request, ending bool) (which []session.Selector, fault string) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return nil, "The query cannot be read."
@@ -147,20 +147,20 @@ func (h *house) selected(r *http.Request, ending bool) (which []session.Selector
 		return []session.Selector{one}, ""
 	}
 	// the same sub at another provider is another person, but an operator who does not know means all
-	for _, p := range h.providers {
+	for _, p := range g.providers {
 		one.Issuer = p.Issuer()
 		which = append(which, one)
 	}
 	return which, ""
 }
 
-func (h *house) listKeys(w http.ResponseWriter, r *http.Request) {
-	keys := []adminKey{}
-	for _, k := range h.keys.Published() {
+func (g *grounds) listKeys(w http.ResponseWriter, r *http.Request) {
+	ring, keys := g.current.Load().keys, []adminKey{}
+	for _, k := range ring.Published() {
 		keys = append(keys, adminKey{ID: k.ID, Algorithm: k.Algorithm, Signs: k.Signs, Secret: k.Secret, Epoch: k.Epoch})
 	}
-	h.recordAdmin(r, adminAct{outcome: "ok", reason: "list keys"})
-	adminAnswer(w, map[string]any{"epoch": h.keys.Epoch(), "keys": keys})
+	g.recordAdmin(r, adminAct{outcome: "ok", reason: "list keys"})
+	adminAnswer(w, map[string]any{"epoch": ring.Epoch(), "keys": keys})
 }
 
 // adminAct is what an operator did.
@@ -170,25 +170,25 @@ type adminAct struct {
 }
 
 // recordAdmin writes the audit line. Who it was is not known beyond where they came from: the token is one for all operators.
-func (h *house) recordAdmin(r *http.Request, act adminAct) {
+func (g *grounds) recordAdmin(r *http.Request, act adminAct) {
 	e := telemetry.Event{Name: "admin", Outcome: act.outcome, Actor: r.RemoteAddr, Reason: act.reason}
 	if len(act.which) == 0 {
-		h.audit.Record(r.Context(), e)
+		g.audit.Record(r.Context(), e)
 	}
 	for _, one := range act.which {
 		e.Issuer, e.Subject, e.SID = one.Issuer, one.Subject, one.ID
 		if !one.Before.IsZero() {
 			e.Reason = act.reason + ", before " + stamp(one.Before)
 		}
-		h.audit.Record(r.Context(), e)
+		g.audit.Record(r.Context(), e)
 	}
 }
 
-func (h *house) adminFailed(w http.ResponseWriter, r *http.Request, what string, which []session.Selector, err error) {
+func (g *grounds) adminFailed(w http.ResponseWriter, r *http.Request, what string, which []session.Selector, err error) {
 	if errors.Is(err, context.Canceled) {
 		return // the operator is gone
 	}
-	h.recordAdmin(r, adminAct{which: which, outcome: "failed", reason: what + " sessions: " + err.Error()})
+	g.recordAdmin(r, adminAct{which: which, outcome: "failed", reason: what + " sessions: " + err.Error()})
 	w.Header().Set("Retry-After", "2")
 	adminProblem(w, http.StatusServiceUnavailable, "store-unavailable", "The store does not answer. Sessions may live on: try again.")
 }

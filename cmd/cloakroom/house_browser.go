@@ -70,7 +70,12 @@ func (h *house) faceBrowser() (err error) {
 	if public.PublishKeys {
 		h.frontend.Published = h.services.Published()
 	}
+	var after *bff.Server
+	if h.before != nil {
+		after = h.before.browser
+	}
 	h.browser, err = bff.New(bff.Config{
+		After:    after,
 		Frontend: h.frontend, Sessions: h.sessions, Store: h.store, Mint: h.exchange, Secrets: h.secrets, Records: h.records, HTTP: h.http,
 		Log: h.log, TrustedProxies: public.TrustedProxies, EgressAllow: h.file.Limits.EgressAllow, LoginPerMinute: h.file.Limits.LoginPerMinute,
 	})

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"cloakroom/cmd/cloakroom/config"
@@ -10,6 +11,24 @@ import (
 	"cloakroom/provider"
 	"cloakroom/token"
 )
+
+// keySetID is whose keys a set holds, and where they are.
+type keySetID struct{ who, uri string }
+
+// keySet is a set of keys to be fetched. What the house before has fetched need not be fetched anew: its owner may be down.
+func (h *house) keySet(who, uri string) (keys token.Keys, err error) {
+	of := keySetID{who, uri}
+	if h.before != nil && slices.Equal(h.before.file.Limits.EgressAllow, h.file.Limits.EgressAllow) {
+		keys = h.before.keySets[of]
+	}
+	if keys == nil {
+		keys, err = provider.NewKeySet(provider.KeySetConfig{
+			Name: who, URI: uri, Egress: h.file.Limits.EgressAllow, Now: time.Now, Observe: h.countRequests(who),
+		})
+	}
+	h.keySets[of] = keys
+	return keys, err
+}
 
 // callers are the services that may call the exchange, each with what it proves itself by.
 func (h *house) callers() ([]exchangehttp.Caller, error) {
@@ -28,9 +47,7 @@ func (h *house) callers() ([]exchangehttp.Caller, error) {
 func (h *house) clientKeys(c config.Client) (token.Keys, error) {
 	who := "client " + c.Name
 	if c.Auth.JWKSURI != "" {
-		return provider.NewKeySet(provider.KeySetConfig{
-			Name: who, URI: c.Auth.JWKSURI, Egress: h.file.Limits.EgressAllow, Now: time.Now, Observe: h.countRequests(who),
-		})
+		return h.keySet(who, c.Auth.JWKSURI)
 	}
 	if c.Auth.JWKSFile == "" {
 		return nil, nil

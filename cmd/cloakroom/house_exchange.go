@@ -77,7 +77,6 @@ func (h *house) openExchange() error {
 	if err != nil {
 		return err
 	}
-	h.observe = h.observer()
 	h.exchange, err = exchange.NewService(exchange.Config{
 		Policy: policy, Keys: h.keys, Issuers: h.trusted(), Sessions: evidence{h.sessions},
 		Cookies: cookieEvidence{h.frontend.SessionCodec(h.secrets), h.sessions}, Revoked: revocations{h.store, time.Now}, Now: time.Now, Observe: h.observe,
@@ -135,8 +134,8 @@ func clientConfig(c config.Client) exchange.ClientConfig {
 }
 
 // observer writes the audit line of every token minted and every refusal, and counts them.
-func (h *house) observer() func(context.Context, exchange.Event) {
-	count := newExchangeMetrics(h.registry)
+func (g *grounds) observer() func(context.Context, exchange.Event) {
+	count := newExchangeMetrics(g.registry)
 	return func(ctx context.Context, e exchange.Event) {
 		line := telemetry.Event{
 			Name: "exchange", Outcome: "granted", Client: e.Client, Issuer: e.Issuer, Subject: e.Subject, Actor: e.Actor,
@@ -145,9 +144,9 @@ func (h *house) observer() func(context.Context, exchange.Event) {
 		if !e.Minted {
 			line.Name, line.Outcome = "exchange-refused", string(e.Code)
 		}
-		h.audit.Record(ctx, line)
+		g.audit.Record(ctx, line)
 		for _, failed := range e.Failed {
-			h.log.WarnContext(ctx, "a rule could not be evaluated", "audience", e.Audience, "rule", failed.Rule, "error", failed.Err)
+			g.log.WarnContext(ctx, "a rule could not be evaluated", "audience", e.Audience, "rule", failed.Rule, "error", failed.Err)
 		}
 		count.observe(e.Client, e.Audience, line.Outcome, e.Took)
 	}

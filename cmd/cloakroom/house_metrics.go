@@ -37,8 +37,8 @@ func (m *exchangeMetrics) observe(client, audience, outcome string, took time.Du
 }
 
 // registerEpoch publishes which epoch signs now.
-func (h *house) registerEpoch() {
-	h.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+func (g *grounds) registerEpoch() {
+	g.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "cloakroom_signing_key_epoch", Help: "Rotation epoch of the key that signs.",
-	}, func() float64 { return float64(h.keys.Epoch()) }))
+	}, func() float64 { return float64(g.current.Load().keys.Epoch()) }))
 }

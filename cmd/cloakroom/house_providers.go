@@ -5,38 +5,41 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"cloakroom/cmd/cloakroom/config"
 	"cloakroom/exchange"
 	"cloakroom/provider"
 	"cloakroom/token"
 )
 
 // meetProviders makes a client of each provider; none has to answer yet.
-func (h *house) meetProviders() error {
+func (g *grounds) meetProviders() error {
 	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "cloakroom_provider_requests_total", Help: "Requests to OpenID providers and further issuers.",
 	}, []string{"provider", "endpoint", "outcome"})
-	h.registry.MustRegister(requests)
-	h.countRequests = func(name string) func(endpoint, outcome string) {
+	g.registry.MustRegister(requests)
+	g.countRequests = func(name string) func(endpoint, outcome string) {
 		return func(endpoint, outcome string) { requests.WithLabelValues(name, endpoint, outcome).Inc() }
 	}
-	for _, c := range h.file.Providers {
+	for _, c := range g.opened.Providers {
 		p, err := provider.New(provider.Config{
 			Name: c.Name, Issuer: c.Issuer, Profile: c.Profile, ClientID: c.ClientID, ClientSecret: c.ClientSecret, AuthMethod: c.AuthMethod,
 			Scopes: c.Scopes, Audience: c.Audience, Resource: c.Resource, AuthorizationParams: c.AuthorizationParams,
 			Algorithms: c.Algorithms, RequirePKCE: c.RequirePKCE, UserInfo: c.UserInfo, IDTokenHint: c.IDTokenHint,
 			AccessTokenValidation: c.AccessTokenValidation, AcceptedAudiences: c.AcceptedAudiences, AcceptedClients: c.AcceptedClients,
 			Endpoints: c.Endpoints, ClockSkew: c.ClockSkew, Timeout: c.Timeout, CAFile: c.CAFile, Proxy: c.Proxy.Reveal(),
-			Egress: h.file.Limits.EgressAllow, Now: h.now,
-			Observe: h.countRequests(c.Name),
-			Warn:    func(message string) { h.log.Warn(message, "provider", c.Name) }, //nolint:sloglint // one of provider's own sentences
+			Egress: g.opened.Limits.EgressAllow, Now: g.now,
+			Observe: g.countRequests(c.Name),
+			Warn:    func(message string) { g.log.Warn(message, "provider", c.Name) }, //nolint:sloglint // one of provider's own sentences
 		})
 		if err != nil {
 			return err
 		}
-		h.providers = append(h.providers, p)
+		g.providers = append(g.providers, p)
 	}
 	return nil
 }
@@ -47,6 +50,10 @@ func (h *house) meetIssuers() error {
 		cfg := provider.IssuerConfig{
 			Name: c.Name, Issuer: c.Issuer, JWKSURI: c.JWKSURI, Audiences: c.Audiences, Algorithms: c.Algorithms,
 			Egress: h.file.Limits.EgressAllow, Now: h.now, Observe: h.countRequests(c.Name),
+		}
+		if kept := h.keptIssuer(c); kept != nil {
+			h.issuers = append(h.issuers, kept)
+			continue
 		}
 		if c.JWKSFile != "" {
 			content, err := os.ReadFile(c.JWKSFile)
@@ -62,6 +69,19 @@ func (h *house) meetIssuers() error {
 			return err
 		}
 		h.issuers = append(h.issuers, issuer)
+	}
+	return nil
+}
+
+// keptIssuer is the issuer of the house before, where nothing has changed for it: it has the keys already, and may be down.
+func (h *house) keptIssuer(c config.Issuer) *provider.Issuer {
+	if h.before == nil || c.JWKSFile != "" || !slices.Equal(h.before.file.Limits.EgressAllow, h.file.Limits.EgressAllow) {
+		return nil
+	}
+	for i, was := range h.before.file.Issuers {
+		if reflect.DeepEqual(was, c) {
+			return h.before.issuers[i]
+		}
 	}
 	return nil
 }

@@ -18,9 +18,9 @@ import (
 )
 
 // openStore chooses the engine. Redis does not have to answer yet.
-func (h *house) openStore() error {
-	if h.file.Store.InMemory() {
-		h.store = memstore.New(time.Now)
+func (g *grounds) openStore() error {
+	if g.opened.Store.InMemory() {
+		g.store = memstore.New(time.Now)
 		return nil
 	}
 	operations := prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -30,8 +30,8 @@ func (h *house) openStore() error {
 		Name: "cloakroom_store_operation_duration_seconds", Help: "Time an operation of the session store takes.",
 		Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1},
 	}, []string{"op"})
-	h.registry.MustRegister(operations, duration)
-	s := h.file.Store
+	g.registry.MustRegister(operations, duration)
+	s := g.opened.Store
 	store, err := redisstore.New(redisstore.Config{
 		URL: s.URL.Reveal(), Username: s.Username, Password: s.Password, Prefix: s.Prefix, Timeout: s.Timeout,
 		SentinelUsername: s.SentinelUsername, SentinelPassword: s.SentinelPassword, CAFile: s.CAFile, CertFile: s.CertFile, KeyFile: s.KeyFile,
@@ -43,49 +43,49 @@ func (h *house) openStore() error {
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	h.store = store
-	h.background = append(h.background, func(ctx context.Context) {
-		store.Advise(ctx, func(problem, remedy string) { h.log.WarnContext(ctx, "store", "problem", problem, "remedy", remedy) })
+	g.store = store
+	g.background = append(g.background, func(ctx context.Context) {
+		store.Advise(ctx, func(problem, remedy string) { g.log.WarnContext(ctx, "store", "problem", problem, "remedy", remedy) })
 	})
 	return nil
 }
 
 // keepSessions makes the manager of the sessions' life; what it tells goes to the audit and the metrics.
-func (h *house) keepSessions() error {
-	h.records = bff.NewRecords(h.registry, h.audit, h.log)
+func (g *grounds) keepSessions(secrets *secret.Ring) error {
+	g.records = bff.NewRecords(g.registry, g.audit, g.log)
 	cached := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "cloakroom_session_cache_total", Help: "Sessions looked up: found in memory (hit), in the store (miss), or in the store because memory could not be trusted (bypass).",
 	}, []string{"result"})
-	h.registry.MustRegister(cached)
+	g.registry.MustRegister(cached)
 	manager, err := session.NewManager(session.Config{
-		Store:          h.store,
-		Secrets:        h.secrets,
-		Limits:         session.Limits{Idle: h.file.Session.Idle, Absolute: h.file.Session.Absolute},
-		MaxPerUser:     h.file.Session.MaxPerUser,
-		RefreshBefore:  h.file.Session.RefreshBefore,
-		RefreshEvery:   h.file.Session.RefreshEvery,
-		Refresh:        bff.Refresher(h.providers, h.records),
-		RefreshTimeout: h.longestRefresh(),
-		RevokeOnEnd:    h.file.Session.RevokeOnEnd == "always",
-		Revoke:         h.revoke,
-		Now:            h.now,
-		Ended:          h.records.Ended,
-		RefreshFailed:  h.records.RefreshFailed,
+		Store:          g.store,
+		Secrets:        secrets,
+		Limits:         session.Limits{Idle: g.opened.Session.Idle, Absolute: g.opened.Session.Absolute},
+		MaxPerUser:     g.opened.Session.MaxPerUser,
+		RefreshBefore:  g.opened.Session.RefreshBefore,
+		RefreshEvery:   g.opened.Session.RefreshEvery,
+		Refresh:        bff.Refresher(g.providers, g.records),
+		RefreshTimeout: g.longestRefresh(),
+		RevokeOnEnd:    g.opened.Session.RevokeOnEnd == "always",
+		Revoke:         g.revoke,
+		Now:            g.now,
+		Ended:          g.records.Ended,
+		RefreshFailed:  g.records.RefreshFailed,
 		Cached:         func(result string) { cached.WithLabelValues(result).Inc() },
 	})
 	if err != nil {
 		return fmt.Errorf("sessions: %w", err)
 	}
-	h.sessions = manager
-	h.background = append(h.background, manager.Run)
+	g.sessions = manager
+	g.background = append(g.background, manager.Run)
 	return nil
 }
 
 // longestRefresh is how long renewing tokens may take at the slowest provider: the call itself, and fetching keys that an
 // ID token is signed with.
-func (h *house) longestRefresh() time.Duration {
+func (g *grounds) longestRefresh() time.Duration {
 	longest := time.Duration(0)
-	for _, p := range h.file.Providers {
+	for _, p := range g.opened.Providers {
 		longest = max(longest, p.Timeout)
 	}
 	return 2*longest + time.Second
@@ -95,8 +95,8 @@ func (h *house) longestRefresh() time.Duration {
 var revokePauses = []time.Duration{0, time.Second, 5 * time.Second}
 
 // revoke tells the provider that a refresh token is of no more use (RFC 7009). It may be down: it is told a few times.
-func (h *house) revoke(ctx context.Context, name string, refresh secret.Text) {
-	for _, p := range h.providers {
+func (g *grounds) revoke(ctx context.Context, name string, refresh secret.Text) {
+	for _, p := range g.providers {
 		if p.Name() != name {
 			continue
 		}
@@ -110,7 +110,7 @@ func (h *house) revoke(ctx context.Context, name string, refresh secret.Text) {
 			if err == nil {
 				return
 			}
-			h.log.WarnContext(ctx, "revoke refresh token", "provider", name, "error", err)
+			g.log.WarnContext(ctx, "revoke refresh token", "provider", name, "error", err)
 			if !errors.Is(err, provider.ErrUnavailable) {
 				return // it would say the same again
 			}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -23,18 +24,22 @@ func runServe(args []string, env Env) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := serve(ctx, *path, env); err != nil {
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
+	if err := serve(ctx, *path, reload, env); err != nil {
 		return env.fail(err)
 	}
 	return exitDone
 }
 
-func serve(ctx context.Context, path string, env Env) error {
-	file, err := config.Load(path, env.Lookup)
+func serve(ctx context.Context, path string, reload <-chan os.Signal, env Env) error {
+	load := func() (*config.File, error) { return config.Load(path, env.Lookup) }
+	file, err := load()
 	if err != nil {
 		return err
 	}
-	running, err := start(ctx, file, env.Stderr)
+	running, err := start(ctx, file, env.Stderr, &reloader{load: load, asked: reload})
 	if err != nil {
 		return err
 	}
@@ -48,7 +53,7 @@ func serveDemo(ctx context.Context, path string, env func(string) (string, bool)
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // ended by stop, after what it started before
-	running, err := start(ctx, file, log)
+	running, err := start(ctx, file, log, nil)
 	if err != nil {
 		cancel()
 		return nil, err
@@ -62,17 +67,25 @@ func serveDemo(ctx context.Context, path string, env func(string) (string, bool)
 // waiter is what runs: it ends when the context it was started under does.
 type waiter interface{ Wait() error }
 
-func start(ctx context.Context, file *config.File, log io.Writer) (waiter, error) {
+// start opens what the file says. With a reloader it keeps up with the file; without one it stays as it is.
+func start(ctx context.Context, file *config.File, log io.Writer, r *reloader) (waiter, error) {
 	logger, err := telemetry.NewLogger(log, file.Log.Level, file.Log.Format)
 	if err != nil {
 		return nil, err
 	}
-	for _, warning := range file.Warnings {
-		logger.WarnContext(ctx, "configuration", "file", warning.File, "line", warning.Line, "setting", warning.Path, "problem", warning.Problem, "remedy", warning.Remedy)
-	}
+	logWarnings(ctx, logger, file)
 	h, err := assemble(file, logger)
 	if err != nil {
 		return nil, err
 	}
+	if r != nil {
+		h.background = append(h.background, func(ctx context.Context) { h.keepUp(ctx, *r) })
+	}
 	return h.open(ctx)
+}
+
+func logWarnings(ctx context.Context, log *slog.Logger, file *config.File) {
+	for _, warning := range file.Warnings {
+		log.WarnContext(ctx, "configuration", "file", warning.File, "line", warning.Line, "setting", warning.Path, "problem", warning.Problem, "remedy", warning.Remedy)
+	}
 }

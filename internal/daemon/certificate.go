@@ -32,6 +32,16 @@ func LoadCertificate(certFile, keyFile string, failed func(error)) (*Certificate
 	return c, nil
 }
 
+// Become has c serve the pair of another, and follow its files.
+func (c *Certificate) Become(other *Certificate) {
+	other.mu.Lock()
+	certFile, keyFile, pair, stamp := other.certFile, other.keyFile, other.pair, other.stamp
+	other.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.certFile, c.keyFile, c.pair, c.stamp = certFile, keyFile, pair, stamp
+}
+
 // Config returns a server's TLS configuration that serves the current pair.
 func (c *Certificate) Config() *tls.Config {
 	return &tls.Config{

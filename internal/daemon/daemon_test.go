@@ -209,6 +209,40 @@ func TestARenewedCertificateIsServedWithoutARestart(t *testing.T) {
 	}
 }
 
+func TestACertificateBecomesAnother(t *testing.T) {
+	dir := t.TempDir()
+	load := func(name string) *daemon.Certificate {
+		t.Helper()
+		certFile, keyFile := filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key")
+		writePair(t, certFile, keyFile, name, time.Now())
+		c, err := daemon.LoadCertificate(certFile, keyFile, func(err error) { t.Error(err) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	served := func(config *tls.Config) string {
+		t.Helper()
+		pair, err := config.GetCertificate(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pair.Leaf.Subject.CommonName
+	}
+	c := load("old")
+	listening := c.Config()
+	c.Become(load("new"))
+	if name := served(listening); name != "new" {
+		t.Errorf("serves %q", name)
+	}
+	writePair(t, filepath.Join(dir, "new.crt"), filepath.Join(dir, "new.key"), "renewed", time.Now().Add(time.Hour))
+	for deadline := time.Now().Add(5 * time.Second); served(listening) != "renewed"; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the other's files are not followed")
+		}
+	}
+}
+
 func servedName(t *testing.T, address string) string {
 	t.Helper()
 	conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // looks at the certificate itself

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"log/slog"
+	"sync/atomic"
 
 	"cloakroom/secret"
 )
@@ -30,13 +31,21 @@ type Event struct {
 // Audit writes the audit lines. A nil *Audit writes none.
 type Audit struct {
 	log *slog.Logger
-	key []byte
+	key atomic.Pointer[[]byte]
 }
 
 // NewAudit returns an Audit that writes to log and hashes subjects under key, so that the lines of one person can be
 // found by who holds the secret, and nobody can be found from the lines alone.
 func NewAudit(log *slog.Logger, key secret.Key) *Audit {
-	return &Audit{log: log, key: key.Derive("audit-subject", nil, nil, 32)}
+	a := &Audit{log: log}
+	a.Rekey(key)
+	return a
+}
+
+// Rekey has the subjects of the lines to come hashed under another key: a person goes by another name from here on.
+func (a *Audit) Rekey(key secret.Key) {
+	derived := key.Derive("audit-subject", nil, nil, 32)
+	a.key.Store(&derived)
 }
 
 // Record writes the audit line of e.
@@ -61,7 +70,7 @@ func (a *Audit) Pseudonym(issuer, subject string) string {
 	if subject == "" {
 		return ""
 	}
-	mac := hmac.New(sha256.New, a.key)
+	mac := hmac.New(sha256.New, *a.key.Load())
 	mac.Write([]byte(issuer))
 	mac.Write([]byte{0}) // no issuer or subject holds it, so the two cannot run into one another
 	mac.Write([]byte(subject))

@@ -52,6 +52,40 @@ func TestAnAuditLineNamesWhatHappenedAndHidesWho(t *testing.T) {
 	}
 }
 
+func TestALoggerIsAdjustedWithAllThatWereMadeFromIt(t *testing.T) {
+	var out bytes.Buffer
+	log := logger(t, &out)
+	derived := log.With("listener", "public")
+	derived.Debug("unheard")
+	if err := telemetry.Adjust(log, "debug", "text"); err != nil {
+		t.Fatal(err)
+	}
+	derived.Debug("heard")
+	if got := out.String(); strings.Contains(got, "unheard") || !strings.HasSuffix(got, "level=DEBUG msg=heard listener=public\n") {
+		t.Errorf("wrote %q", got)
+	}
+	for _, wrong := range [][2]string{{"loud", "json"}, {"info", "xml"}} {
+		if telemetry.Adjust(log, wrong[0], wrong[1]) == nil {
+			t.Errorf("took %v", wrong)
+		}
+	}
+	out.Reset()
+	log.Debug("as before")
+	if !strings.Contains(out.String(), "msg=\"as before\"") {
+		t.Errorf("a setting that was refused changed something: %q", &out)
+	}
+}
+
+func TestRekeyGivesEveryoneAnotherPseudonym(t *testing.T) {
+	old, next := secret.NewKey(), secret.NewKey()
+	audit := telemetry.NewAudit(slog.New(slog.DiscardHandler), old)
+	before := audit.Pseudonym("a", "x")
+	audit.Rekey(next)
+	if got := audit.Pseudonym("a", "x"); got == before || got != telemetry.NewAudit(slog.New(slog.DiscardHandler), next).Pseudonym("a", "x") {
+		t.Errorf("%q before, %q after", before, got)
+	}
+}
+
 func TestAPersonIsTheSamePseudonymOnlyUnderTheSameIssuer(t *testing.T) {
 	audit := telemetry.NewAudit(slog.New(slog.DiscardHandler), secret.NewKey())
 	first, again := audit.Pseudonym("a", "x"), audit.Pseudonym("a", "x")

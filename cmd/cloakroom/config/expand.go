@@ -15,6 +15,8 @@ import (
 type expander struct {
 	dir string // relative paths start here
 	env func(string) (string, bool)
+
+	files Files // where to note what is read; nil: nowhere
 }
 
 // trouble is a fault without its place.
@@ -70,7 +72,7 @@ func (e expander) content(path string) (string, *trouble) {
 	if path == "" {
 		return "", &trouble{"${file:} names no file", "write ${file:PATH}"}
 	}
-	full := e.path(path)
+	full := e.named(path)
 	if t := readable(full, path); t != nil {
 		return "", t
 	}
@@ -80,6 +82,15 @@ func (e expander) content(path string) (string, *trouble) {
 	}
 	// An editor's line end is no part of a secret.
 	return strings.TrimRight(string(raw), "\r\n"), nil
+}
+
+// named is path for a file that is read, which is noted.
+func (e expander) named(path string) string {
+	full := e.path(path)
+	if e.files != nil {
+		e.files[full] = content(full) // before it is read: what changes meanwhile has changed since
+	}
+	return full
 }
 
 func (e expander) path(path string) string {

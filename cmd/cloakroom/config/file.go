@@ -42,6 +42,10 @@ type File struct {
 
 	// Warnings are what is accepted but should be known, sorted by line. They do not stop the program.
 	Warnings Faults `yaml:"-"`
+	// Files are the file itself and all files that it names, for a Watch.
+	Files Files `yaml:"-"`
+
+	read *report // which knows where its keys stand
 }
 
 // Session is how long a person stays signed in, and the cookie that says so.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"os"
@@ -29,7 +30,7 @@ func Parse(path, source string, env func(string) (string, bool)) (*File, error) 
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	f, faults := parse(path, filepath.Dir(full), source, env)
+	f, faults := parse(path, full, source, env)
 	if len(faults) > 0 {
 		return f, faults
 	}
@@ -52,9 +53,11 @@ func read(path string) (string, error) {
 	return string(raw), nil
 }
 
-func parse(name, dir, source string, env func(string) (string, bool)) (*File, Faults) {
+func parse(name, full, source string, env func(string) (string, bool)) (*File, Faults) {
 	r := &report{file: name, places: map[string]place{}}
 	f := defaults()
+	ex := expander{dir: filepath.Dir(full), env: env, files: Files{full: sha256.Sum256([]byte(source))}}
+	f.read, f.Files = r, ex.files
 	if !utf8.ValidString(source) {
 		r.fault(1, 1, "", "is not UTF-8", "save it as UTF-8")
 		return f, r.faults
@@ -63,7 +66,6 @@ func parse(name, dir, source string, env func(string) (string, bool)) (*File, Fa
 		r.fault(1+strings.Count(source[:i], "\n"), 1, "", "has a character of Unicode's private use", "take it out")
 		return f, r.faults
 	}
-	ex := expander{dir: dir, env: env}
 	t := &tree{report: r, expand: ex, anchors: map[string]ast.Node{}}
 	top, whole := t.parse(source)
 	d := &decoder{report: r, expand: ex}

@@ -102,6 +102,7 @@ exchange: {audiences: {api: {}}, clients: {caller: {auth: {secret: "${S2}"}, aud
 		t.Fatal(err)
 	}
 	// An empty list or map says the same as none.
+	short.Files, explicit.Files = nil, nil
 	if diff := cmp.Diff(asJSON(t, short), asJSON(t, explicit)); diff != "" {
 		t.Errorf("left out and written out differ: %s", diff)
 	}

@@ -15,7 +15,7 @@ import (
 func (d *decoder) shape(shape, text string, n *node) (string, *trouble) {
 	switch shape {
 	case "file":
-		full := d.expand.path(text)
+		full := d.expand.named(text)
 		t := readable(full, n.named())
 		if t != nil && n.foreign {
 			t.remedy = "make it, let Cloakroom's user read it, or correct the path"
