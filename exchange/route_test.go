@@ -290,6 +290,19 @@ func TestATokenOfOurOwnIssuerThatIsNoAccessTokenIsRefused(t *testing.T) {
 	}
 }
 
+// What the operator reads is the reason; what the caller reads is what to mend.
+func TestTheOperatorIsToldWhy(t *testing.T) {
+	b := newBench(t)
+	_, err := b.Exchange(t.Context(), Request{Client: "nobody", Grant: TokenExchange})
+	var refused *Error
+	if !errors.As(err, &refused) || len(b.events) != 1 {
+		t.Fatalf("%v, %d events", err, len(b.events))
+	}
+	if told := b.events[0].Reason; told != "client: not configured" || refused.Description == told {
+		t.Errorf("the operator reads %q, the caller %q", told, refused.Description)
+	}
+}
+
 func TestASessionThatCannotBeLookedUpHereIsNotATokenWithoutOne(t *testing.T) {
 	b := newBench(t)
 	m := b.mint(t, RouteRequest{Audience: "orders", Evidence: aliceSession()})
