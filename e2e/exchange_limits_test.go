@@ -104,7 +104,7 @@ func TestTheExchangeUnderBadLuckAndBadCallers(t *testing.T) {
 // holdsOpen says something to the internal listener and then nothing more, and returns how long that is borne: more than 35 s
 // where it saw no end.
 func (s *exchangeStack) holdsOpen(t *testing.T, begin string) time.Duration {
-	conf := s.http.Transport.(*http.Transport).TLSClientConfig.Clone()
+	conf := s.http.Transport.(documented).TLSClientConfig.Clone()
 	raw, err := new(net.Dialer).DialContext(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", s.intern))
 	if err != nil {
 		t.Error(err)

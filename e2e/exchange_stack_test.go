@@ -115,10 +115,10 @@ func newExchangeStack(t *testing.T, store string, users []idptest.User, settings
 	apps := []idptest.Client{{ID: clientID, Secret: clientSecret}, {ID: otherApp, Secret: "other-secret"}}
 	s.pool = idptest.New(idptest.Config{Clients: apps, Users: users, Misbehave: idptest.Misbehave{KeySet: s.publishForged}})
 	s.second = idptest.New(idptest.Config{Persona: idptest.Generic, Clients: apps})
-	transport := s.client.Transport.(*http.Transport).Clone()
+	transport := s.client.Transport.(documented).Clone()
 	transport.MaxIdleConnsPerHost = 64
 	t.Cleanup(transport.CloseIdleConnections)
-	s.http = &http.Client{Transport: transport, CheckRedirect: s.client.CheckRedirect}
+	s.http = &http.Client{Transport: documented{transport}, CheckRedirect: s.client.CheckRedirect}
 	s.configure(t, store, s.pool.Start(t), fmt.Sprintf(`
     profile: cognito
     scopes: [openid, email, profile, orders-api/read, payments-api/read]

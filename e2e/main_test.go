@@ -2,9 +2,11 @@ package e2e
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -43,5 +45,15 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "e2e: build cloakroom:", err)
 		return 1
 	}
-	return m.Run()
+	if err := description.read("../docs/openapi.yaml"); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		return 1
+	}
+	http.DefaultTransport = documented{http.DefaultTransport.(*http.Transport)}
+	code := m.Run()
+	if faults, kinds := description.verdict(); len(faults) > 0 {
+		fmt.Fprintf(os.Stderr, "e2e: docs/openapi.yaml does not describe what was answered (%d kinds of answers):\n%s\n", kinds, strings.Join(faults, "\n"))
+		return 1
+	}
+	return code
 }

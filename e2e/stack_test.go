@@ -92,6 +92,7 @@ providers:
 
 func (c *cloakroom) serve(t *testing.T) {
 	t.Helper()
+	description.watch(strings.TrimPrefix(c.origin(), "https://"), strings.TrimPrefix(c.issuer(), "https://"), strings.TrimPrefix(c.adminURL(), "http://"))
 	c.process = start(t, []string{"CLIENT_SECRET=" + clientSecret}, binary, "serve", "--config", c.config)
 	eventually(t, 10*time.Second, "cloakroom answers /healthz", func() bool { return answers(http.DefaultClient, c.adminURL()+"/healthz") })
 }
@@ -123,7 +124,7 @@ func (c *cloakroom) certify(t *testing.T) *http.Client {
 	roots.AppendCertsFromPEM(certPEM)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: host, MinVersion: tls.VersionTLS12}, DialContext: dialLocal, MaxIdleConnsPerHost: 64}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return &http.Client{Transport: documented{transport}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
 // get asks the public listener as a fetch of the SPA would, with the cookies given.

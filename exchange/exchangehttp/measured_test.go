@@ -4,9 +4,13 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/goccy/go-yaml"
+	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -77,4 +81,48 @@ func TestAnAnswerThatIsGivenUpIsGivenUp(t *testing.T) {
 		}
 	}()
 	w.token("nobody", w.ask(nil))
+}
+
+// docs/openapi.yaml has every endpoint of the services' side, and the reverse.
+func TestOpenAPIHasEveryEndpoint(t *testing.T) {
+	text, err := os.ReadFile("../../docs/openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var document struct {
+		Paths map[string]map[string]any `yaml:"paths"`
+	}
+	if err := yaml.Unmarshal(text, &document); err != nil {
+		t.Fatal(err)
+	}
+	var described, mounted []string
+	for path, item := range document.Paths {
+		for method := range item {
+			if method != "servers" && (strings.HasPrefix(path, "/oauth2/") || strings.HasPrefix(path, "/.well-known/")) {
+				described = append(described, strings.ToUpper(method)+" "+path)
+			}
+		}
+	}
+	router, ok := newWorld(t).handler.(*echo.Echo)
+	if !ok {
+		t.Fatal("the handler is no router that can be asked for its routes")
+	}
+	paths := map[string]bool{}
+	for _, route := range router.Routes() {
+		paths[route.Path] = true
+	}
+	for path := range paths {
+		rec := httptest.NewRecorder()
+		router.ServeHTTP(rec, httptest.NewRequest(http.MethodPatch, path, nil))
+		for method := range strings.SplitSeq(rec.Header().Get("Allow"), ", ") {
+			if method != "" && method != http.MethodHead { // what GET has
+				mounted = append(mounted, method+" "+path)
+			}
+		}
+	}
+	slices.Sort(described)
+	slices.Sort(mounted)
+	if described = slices.Compact(described); !slices.Equal(described, mounted) {
+		t.Errorf("described\n%s\nmounted\n%s", strings.Join(described, "\n"), strings.Join(mounted, "\n"))
+	}
 }
