@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-
 )
 
 // pair is two replicas of one Cloakroom at one Redis.

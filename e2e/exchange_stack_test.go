@@ -115,6 +115,8 @@ func newExchangeStack(t *testing.T, store string, users []idptest.User, settings
 	apps := []idptest.Client{{ID: clientID, Secret: clientSecret}, {ID: otherApp, Secret: "other-secret"}}
 	s.pool = idptest.New(idptest.Config{Clients: apps, Users: users, Misbehave: idptest.Misbehave{KeySet: s.publishForged}})
 	s.second = idptest.New(idptest.Config{Persona: idptest.Generic, Clients: apps})
+	canary.provider(s.pool)
+	canary.provider(s.second)
 	transport := s.client.Transport.(documented).Clone()
 	transport.MaxIdleConnsPerHost = 64
 	t.Cleanup(transport.CloseIdleConnections)

@@ -50,6 +50,7 @@ func newFleet(t *testing.T, p plan) *fleet {
 	p.provider.Persona, p.provider.URL = idptest.Generic, "http://"+f.listen
 	p.provider.Clients = []idptest.Client{{ID: clientID, Secret: clientSecret}}
 	f.provider = idptest.New(p.provider)
+	canary.provider(f.provider)
 	f.reviveProvider(t)
 	t.Cleanup(func() { f.killProvider() })
 

@@ -55,5 +55,11 @@ func run(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "e2e: docs/openapi.yaml does not describe what was answered (%d kinds of answers):\n%s\n", kinds, strings.Join(faults, "\n"))
 		return 1
 	}
+	faults, secrets, read := canary.found()
+	if len(faults) > 0 {
+		fmt.Fprintf(os.Stderr, "e2e: what must stay secret was left behind:\n%s\n", strings.Join(faults, "\n"))
+		return 1
+	}
+	fmt.Printf("canary: none of %d parts of issued secrets in %d KiB of logs, metrics and admin answers\n", secrets, read>>10)
 	return code
 }

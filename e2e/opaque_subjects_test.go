@@ -25,6 +25,7 @@ func TestOpaqueAccessTokensAndTicketsAreExchanged(t *testing.T) {
 	app, key := newCloakroom(t), newECKey(t)
 	provider := startOIDCProvider(t, app, "introspected")
 	second := idptest.New(idptest.Config{Persona: idptest.Generic, OpaqueAccess: true, Clients: []idptest.Client{{ID: clientID, Secret: clientSecret}}})
+	canary.provider(second)
 	const desk = "https://support.example.com"
 	keys, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "desk-1", Algorithm: "ES256", Use: "sig"}}})
 	if err != nil {

@@ -95,13 +95,17 @@ func (o *openAPI) look(r *http.Request, answer *http.Response) {
 		o.answered[kind]++
 	}
 	o.mu.Unlock()
-	// What is no endpoint, or not its method, is the guard's to refuse: the description has nothing on it.
-	if !own || r.Method == http.MethodHead || r.Method == http.MethodOptions || answer.StatusCode == http.StatusMethodNotAllowed || answer.StatusCode == http.StatusNotFound {
+	if !own {
 		return
 	}
 	body, err := io.ReadAll(io.LimitReader(answer.Body, 4<<20))
 	_ = answer.Body.Close()
 	answer.Body = io.NopCloser(bytes.NewReader(body))
+	canary.watch(r, answer, string(body))
+	// What is no endpoint, or not its method, is the guard's to refuse: the description has nothing on it.
+	if r.Method == http.MethodHead || r.Method == http.MethodOptions || answer.StatusCode == http.StatusMethodNotAllowed || answer.StatusCode == http.StatusNotFound {
+		return
+	}
 	if err != nil {
 		return // the connection broke, as some tests mean it to
 	}

@@ -38,6 +38,9 @@ func start(t *testing.T, env []string, program string, args ...string) *process 
 		t.Fatal(err)
 	}
 	go func() { _ = p.cmd.Wait(); close(p.done) }()
+	if program == binary {
+		canary.process(p)
+	}
 	t.Cleanup(func() {
 		p.stop()
 		if t.Failed() {

@@ -72,6 +72,7 @@ exchange: {defaults: {claims: {email: id.email}}}
 			if len(issued) < 2 {
 				t.Fatalf("the provider reported %d issued tokens: nothing to search for", len(issued))
 			}
+			canary.issued("issued by the provider", issued...)
 			assertNowhere(t, seen, append(issued, bearer), app.printed())
 			assertCookies(t, seen)
 
