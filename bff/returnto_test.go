@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/url"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -67,6 +70,12 @@ func TestCleanReturnToByAWHATWGParser(t *testing.T) {
 	if len(accepted) < 100 {
 		t.Fatalf("only %d to judge", len(accepted))
 	}
+	mustStayHere(t, accepted)
+}
+
+// mustStayHere has Node's URL, which reads as browsers do, judge places that were accepted.
+func mustStayHere(t *testing.T, accepted []string) {
+	t.Helper()
 	input, err := json.Marshal(accepted)
 	if err != nil {
 		t.Fatal(err)
@@ -85,6 +94,45 @@ func TestCleanReturnToByAWHATWGParser(t *testing.T) {
 	if string(out) != "[]" {
 		t.Errorf("accepted, but leads elsewhere: %s", out)
 	}
+}
+
+// The list that oauth2-proxy collected after CVE-2020-4037, from its own module: as it stands, and as what a parser of queries makes of it.
+func TestP03_ThePayloadsOfOthersLeadNowhere(t *testing.T) {
+	download := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", "github.com/oauth2-proxy/oauth2-proxy/v7")
+	download.Dir = "../tools/corpus"
+	out, err := download.Output()
+	if err != nil {
+		t.Fatalf("go mod download: %v\n%s", err, out)
+	}
+	var module struct{ Dir string }
+	if err := json.Unmarshal(out, &module); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(filepath.Join(module.Dir, "testdata", "openredirects.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	payloads := strings.Split(strings.TrimSpace(string(raw)), "\n")
+	if len(payloads) < 550 {
+		t.Fatalf("only %d payloads", len(payloads))
+	}
+	var accepted []string
+	for _, payload := range payloads {
+		decoded, _ := url.QueryUnescape(payload)
+		twice, _ := url.QueryUnescape(decoded)
+		for _, s := range []string{payload, decoded, twice} {
+			if clean, ok := cleanReturnTo(s); ok {
+				accepted = append(accepted, clean)
+			}
+		}
+	}
+	slices.Sort(accepted)
+	accepted = slices.Compact(accepted)
+	t.Logf("%d payloads; paths of our own that are among them: %q", len(payloads), accepted)
+	if len(accepted) > 20 {
+		t.Errorf("%d of them are accepted", len(accepted))
+	}
+	mustStayHere(t, accepted)
 }
 
 func FuzzReturnTo(f *testing.F) {
