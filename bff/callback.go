@@ -49,7 +49,7 @@ func (s *Server) callback(c echo.Context, _ visitor) {
 	if err := checkResponse(p, query); err != nil {
 		bad := failedSignIn(t, err)
 		if bad.name == problemProviderUnavailable {
-			bad.link = link{"", "Try again"} // nothing was redeemed
+			bad.link = link{"", "try-again"} // nothing was redeemed
 		}
 		s.refuse(w, r, bad)
 		return
@@ -57,7 +57,7 @@ func (s *Server) callback(c echo.Context, _ visitor) {
 	mine, err := s.store.Claim(r.Context(), t.marker(), attempt(), loginLifetime+time.Minute)
 	if err != nil {
 		// Nothing was redeemed, so the same address may be asked for once more.
-		s.refuse(w, r, problem{name: problemStoreUnavailable, err: fmt.Errorf("mark sign-in as used: %w", err), link: link{"", "Try again"}})
+		s.refuse(w, r, problem{name: problemStoreUnavailable, err: fmt.Errorf("mark sign-in as used: %w", err), link: link{"", "try-again"}})
 		return
 	}
 	if !mine {
@@ -85,7 +85,7 @@ func (s *Server) resume(found carried, state, provider string) (*transaction, se
 	seed, ok := s.cookies.seed(found)
 	if !ok || !t.boundTo(seed) || t.expired(s.now()) {
 		bad := refused(&t, errors.New("state is of another browser, or too old"))
-		bad.text = "This sign-in was begun too long ago, or in another browser."
+		bad.words = "login-failed.too-late"
 		return nil, secret.Key{}, &bad
 	}
 	return &t, seed, nil
@@ -98,9 +98,14 @@ func refused(t *transaction, err error) problem {
 
 func signInAgain(t *transaction) link {
 	if t == nil {
-		return link{loginPath, "Sign in again"}
+		return link{loginPath, "sign-in-again"}
 	}
-	return link{loginURL(t.ReturnTo, url.Values{"provider": {t.Provider}}), "Sign in again"}
+	return link{loginURL(t.ReturnTo, url.Values{"provider": {t.Provider}}), "sign-in-again"}
+}
+
+// anotherAccount is the way out for whom the provider knows and we do not let in: without being asked, it would send the same person again.
+func anotherAccount(t *transaction) link {
+	return link{loginURL(t.ReturnTo, url.Values{"provider": {t.Provider}, "prompt": {"login"}}), "another-account"}
 }
 
 // checkResponse checks the form of an authorization response (RFC 6749 section 4.1.2, RFC 9207 section 2.4).
@@ -147,7 +152,7 @@ func (s *Server) declined(w http.ResponseWriter, r *http.Request, t *transaction
 	p := problem{name: problemLoginFailed, err: errors.New("provider answered with error " + code), link: signInAgain(t)}
 	switch code {
 	case "access_denied":
-		p.text = "The sign-in was cancelled."
+		p.words = "login-failed.cancelled"
 	case "server_error", "temporarily_unavailable":
 		p.name = problemProviderUnavailable
 	}
@@ -178,7 +183,7 @@ func (s *Server) redeem(w http.ResponseWriter, r *http.Request, p LoginProvider,
 	if err := s.mayEnter(p, grant); err != nil {
 		s.revokeLater(p, grant.Refresh)
 		s.notSignedIn(r, t, grant, "login-refused", err)
-		s.refuse(w, r, problem{name: problemLoginRefused, err: err})
+		s.refuse(w, r, problem{name: problemLoginRefused, err: err, link: anotherAccount(t)})
 		return
 	}
 	begun, err := s.open(w, r, p, t, grant, fromUserInfo)
@@ -195,7 +200,7 @@ func (s *Server) redeem(w http.ResponseWriter, r *http.Request, p LoginProvider,
 // notOpened is what a person is told whom the provider signed in, and who gets no session.
 func notOpened(t *transaction, err error) problem {
 	if errors.Is(err, session.ErrEnded) {
-		return problem{name: problemLoginFailed, text: "You were signed out while this sign-in was under way.", err: err, link: signInAgain(t)}
+		return problem{name: problemLoginFailed, words: "login-failed.signed-out", err: err, link: signInAgain(t)}
 	}
 	return problem{name: problemStoreUnavailable, err: err, link: signInAgain(t)}
 }

@@ -326,7 +326,7 @@ func TestProviderRuleSaysNo(t *testing.T) {
 	})
 	b := h.browser()
 	res := b.arrive(b.atProvider("/bff/login", "alice"))
-	wantPage(t, res, 403, "has no access")
+	wantPage(t, res, 403, `<a class="action" href="/bff/login?prompt=login&amp;provider=main&amp;returnTo=%2F">Sign in with another account</a>`)
 	if touches(res, "__Host-Http-session") {
 		t.Error("a session was begun")
 	}

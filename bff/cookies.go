@@ -116,6 +116,10 @@ func (c *cookies) setSession(w http.ResponseWriter, ticket session.Ticket) error
 
 func (c *cookies) clearSession(w http.ResponseWriter) { c.set(w, c.sessionName, "", c.sameSite, 0) }
 
+func (c *cookies) clearLogin(w http.ResponseWriter) {
+	c.set(w, c.loginName, "", http.SameSiteLaxMode, 0)
+}
+
 // setLogin gives the browser its seed, for ten minutes from now. It is Lax: a Strict cookie would not come along when the
 // provider sends the browser back.
 func (c *cookies) setLogin(w http.ResponseWriter, seed secret.Key) error {
@@ -127,10 +131,35 @@ func (c *cookies) setLogin(w http.ResponseWriter, seed secret.Key) error {
 	return nil
 }
 
-// clear takes both cookies away.
-func (c *cookies) clear(w http.ResponseWriter) {
+// clear takes both cookies away, and what was planted beside them. The prefix ties its cookies to "/"; without it, in development, one
+// of the same name may stand at any folder above what was asked for.
+func (c *cookies) clear(w http.ResponseWriter, r *http.Request) {
 	c.clearSession(w)
-	c.set(w, c.loginName, "", http.SameSiteLaxMode, 0)
+	c.clearLogin(w)
+	if c.secure {
+		return
+	}
+	for _, at := range folders(r.URL.EscapedPath()) {
+		for _, name := range []string{c.sessionName, c.loginName} {
+			http.SetCookie(w, &http.Cookie{Name: name, Path: at, MaxAge: -1, HttpOnly: true}) //nolint:gosec // at a loopback origin over http only
+		}
+	}
+}
+
+const maxFolders = 16
+
+// folders are the paths below "/" that a cookie may have to be sent with a request for path (RFC 6265 section 5.1.4).
+func folders(path string) []string {
+	var all []string
+	for i := 1; i < len(path) && len(all) < maxFolders; i++ {
+		if path[i] == '/' {
+			all = append(all, path[:i], path[:i+1])
+		}
+	}
+	if len(path) > 1 && path[len(path)-1] != '/' {
+		all = append(all, path)
+	}
+	return all
 }
 
 func (c *cookies) set(w http.ResponseWriter, name, value string, sameSite http.SameSite, age time.Duration) {

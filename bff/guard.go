@@ -134,7 +134,7 @@ func (s *Server) allowMethod(w http.ResponseWriter, r *http.Request, d demand) b
 // ownCookies reads our cookies, and refuses a request with two of one name, taking both away.
 func (s *Server) ownCookies(w http.ResponseWriter, r *http.Request) (found carried, ok bool) {
 	if found, ok = s.cookies.read(r); !ok {
-		s.cookies.clear(w)
+		s.cookies.clear(w, r)
 		s.refuse(w, r, problem{name: problemBadRequest, text: "There were two cookies of one name. Both are removed.", err: errDoubledCookie})
 	}
 	return found, ok

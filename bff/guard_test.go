@@ -1,8 +1,10 @@
 package bff
 
 import (
+	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"cloakroom/internal/idptest"
@@ -122,6 +124,29 @@ func TestTwoCookiesOfOneNameAreRefusedAndRemoved(t *testing.T) { // D2.3
 				t.Errorf("%s at %s: not both removed", name, target)
 			}
 		}
+	}
+}
+
+// In development a cookie has no prefix, and so may be planted at a longer path than ours.
+func TestD2_3_OnLoopbackPlantedCookiesAreFoundAtTheirPath(t *testing.T) {
+	h := open(t, idptest.Config{}, func(_ *house, cfg *Config) { cfg.Frontend.URL = mustURL(t, devURL) })
+	r := request("GET", "/bff/sessions/x", fetching...)
+	r.Method = "DELETE"
+	r.Header.Set("Cookie", "session=planted; session=ours")
+	res := newRecorder(h.server, r)
+	wantProblem(t, res, 400, "bad-request")
+	cleared := map[string]int{}
+	for _, c := range res.Cookies() {
+		if c.MaxAge < 0 {
+			cleared[c.Path]++
+		}
+	}
+	want := map[string]int{"/": 2, "/bff": 2, "/bff/": 2, "/bff/sessions": 2, "/bff/sessions/": 2, "/bff/sessions/x": 2}
+	if !maps.Equal(cleared, want) {
+		t.Errorf("cleared at %v", cleared)
+	}
+	if n := len(folders(strings.Repeat("/a", 4000))); n > maxFolders+1 {
+		t.Errorf("%d folders", n)
 	}
 }
 

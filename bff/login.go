@@ -64,7 +64,7 @@ func (s *Server) login(c echo.Context, _ visitor) {
 	}
 	switch {
 	case errors.Is(err, provider.ErrUnavailable):
-		s.refuse(w, r, problem{name: problemProviderUnavailable, err: err, link: link{"", "Try again"}})
+		s.refuse(w, r, problem{name: problemProviderUnavailable, err: err, link: link{"", "try-again"}})
 	case err != nil:
 		s.refuse(w, r, problem{name: problemInternal, err: err})
 	default:

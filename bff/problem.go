@@ -1,6 +1,7 @@
 package bff
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -41,22 +42,23 @@ type problem struct {
 	name   string
 	status int        // 0: the usual one of the type
 	text   string     // "": the usual one of the type. Never made of what a caller or a provider sent
+	words  string     // of a page, what its text is called among web.English; "": the usual one of the type
 	login  url.Values // of login_url, where the type has one
 	link   link       // on a page
 	retry  int        // seconds; 0: the usual one of the type
 	err    error      // for the log alone
 }
 
-// link is the way out that a page offers.
+// link is the way out that a page offers; text is what it is called among web.English.
 type link struct{ href, text string }
 
 type problemType struct {
 	status int
-	title  string
-	text   string
-	retry  int  // Retry-After, in seconds
-	login  bool // has a login_url
-	page   bool // a navigation gets a page
+	title  string // of a page: in web.English
+	text   string // likewise
+	retry  int    // Retry-After, in seconds
+	login  bool   // has a login_url
+	page   bool   // a navigation gets a page
 }
 
 var problemTypes = map[string]problemType{
@@ -71,14 +73,14 @@ var problemTypes = map[string]problemType{
 	problemMethodNotAllowed:    {status: 405, title: "Not a method of this resource"},
 	problemBodyTooLarge:        {status: 413, title: "The body is too large"},
 	problemRateLimited:         {status: 429, title: "Too many requests", retry: 10},
-	problemLoginRefused:        {status: 403, title: "You may not sign in here", text: "You were recognised, but this account has no access.", page: true},
-	problemLoginFailed:         {status: 400, title: "The sign-in did not succeed", text: "Please sign in again.", page: true},
-	problemStoreUnavailable:    {status: 503, title: "Not available for a moment", text: "You are not signed out. Please try again in a moment.", retry: 2, page: true},
-	problemProviderUnavailable: {status: 503, title: "The sign-in service does not answer", text: "Please try again in a moment.", retry: 5, page: true},
+	problemLoginRefused:        {status: 403, page: true},
+	problemLoginFailed:         {status: 400, page: true},
+	problemStoreUnavailable:    {status: 503, retry: 2, page: true},
+	problemProviderUnavailable: {status: 503, retry: 5, page: true},
 	problemUpstreamUnavailable: {status: 502, title: "The service behind this path cannot be reached"},
 	problemUpstreamRefused:     {status: 502, title: "The service behind this path refused the token it was given"},
 	problemUpstreamTimeout:     {status: 504, title: "The service behind this path did not answer in time"},
-	problemDraining:            {status: 503, title: "Shutting down", text: "Please try again.", retry: 1, page: true},
+	problemDraining:            {status: 503, retry: 1, page: true},
 	problemInternal:            {status: 500, title: "Something went wrong"},
 }
 
@@ -104,6 +106,10 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, p problem) {
 	if p.status == 0 {
 		p.status = kind.status
 	}
+	title, words := p.name+".title", cmp.Or(p.words, p.name+".text")
+	if kind.page {
+		kind.title, kind.text = web.English[title], web.English[words]
+	}
 	if p.text == "" {
 		p.text = kind.text
 	}
@@ -120,7 +126,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, p problem) {
 	}
 	if kind.page && isNavigation(r) {
 		s.page(w, r, p.status, web.Message{
-			Title: kind.title, Text: p.text, Link: p.link.href, LinkText: p.link.text,
+			Title: title, Text: words, Link: p.link.href, LinkText: p.link.text,
 			CorrelationID: telemetry.RequestID(r.Context()),
 		})
 		return

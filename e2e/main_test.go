@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 func run(m *testing.M) int {
 	for tool, remedy := range map[string]string{
 		"redis-server": "apt-get install redis-server",
-		"node":         "install Node.js 20 or later",
+		"node":         "install Node.js 20.19 or later",
 		"chromium":     "apt-get install chromium",
 	} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -28,7 +28,7 @@ func run(m *testing.M) int {
 			return 1
 		}
 	}
-	if _, err := os.Stat("node_modules/oidc-provider"); err != nil {
+	if _, err := os.Stat("node_modules/create-vite"); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e: the npm packages are missing: run npm ci in e2e (make test does it)")
 		return 1
 	}

@@ -90,6 +90,17 @@ providers:
 %s`, c.origin(), c.public, c.issuer(), c.intern, c.admin, store, issuer, clientID, rest))
 }
 
+// configureDevelopment writes the file of somebody who develops an app: a loopback origin without TLS, nothing to keep.
+func (c *cloakroom) configureDevelopment(t *testing.T, issuer, rest string) {
+	t.Helper()
+	c.write(t, "cloakroom.yaml", fmt.Sprintf(`
+public: {url: "http://localhost:%d", listen: "127.0.0.1:%[1]d"}
+internal: {listen: "127.0.0.1:%d"}
+admin: {listen: "127.0.0.1:%d"}
+providers: {main: {issuer: "%s", client_id: %s, client_secret: "${CLIENT_SECRET}"}}
+%s`, c.public, c.intern, c.admin, issuer, clientID, rest))
+}
+
 func (c *cloakroom) serve(t *testing.T) {
 	t.Helper()
 	description.watch(strings.TrimPrefix(c.origin(), "https://"), strings.TrimPrefix(c.issuer(), "https://"), strings.TrimPrefix(c.adminURL(), "http://"))
@@ -209,9 +220,17 @@ type report struct {
 // browse lets a person sign in, call the API and sign out in Chromium.
 func (c *cloakroom) browse(t *testing.T, signIn string) report {
 	t.Helper()
+	var r report
+	chromium(t, "browser.mjs", &r, "APP="+c.origin(), "SIGN_IN="+signIn, "RESOLVE=MAP "+host+" 127.0.0.1")
+	return r
+}
+
+// chromium lets one of the scripts in node/ drive a real browser, and reads what it reports.
+func chromium(t *testing.T, script string, report any, env ...string) {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "report.json")
-	browser := exec.CommandContext(t.Context(), "node", "node/browser.mjs")
-	browser.Env = append(os.Environ(), "APP="+c.origin(), "SIGN_IN="+signIn, "REPORT="+file, "RESOLVE=MAP "+host+" 127.0.0.1")
+	browser := exec.CommandContext(t.Context(), "node", filepath.Join("node", script))
+	browser.Env = append(append(os.Environ(), "REPORT="+file), env...)
 	if out, err := browser.CombinedOutput(); err != nil {
 		t.Fatalf("the browser: %v\n%s", err, out)
 	}
@@ -219,11 +238,9 @@ func (c *cloakroom) browse(t *testing.T, signIn string) report {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var r report
-	if err := json.Unmarshal(raw, &r); err != nil {
+	if err := json.Unmarshal(raw, report); err != nil {
 		t.Fatal(err)
 	}
-	return r
 }
 
 // verifyWithJose verifies a minted token as an API in Node would.

@@ -20,8 +20,8 @@ if [ ${#missing[@]} -gt 0 ]; then
 	# redis-server must not start as a service: the tests start servers of their own
 	"${root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -q --no-install-recommends "${missing[@]}"
 fi
-if [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 20 ]; then
-	echo "make: the tests need Node.js 20 or later, this is $(node --version)" >&2
+if ! node -e 'const [major, minor] = process.versions.node.split(".").map(Number); process.exit(major > 20 || major === 20 && minor >= 19 ? 0 : 1)'; then
+	echo "make: the tests need Node.js 20.19 or later, this is $(node --version)" >&2
 	exit 1
 fi
 if ! cmp -s e2e/package-lock.json e2e/node_modules/.installed; then

@@ -5,9 +5,11 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"html/template"
+	"math"
 	"net/http"
 	"regexp"
 	"strings"
@@ -21,12 +23,13 @@ const maxLogo = 64 << 10
 
 // Brand is how the pages look.
 type Brand struct {
-	Name  string // of the product; "" = none shown
-	Color string // as #rgb or #rrggbb; "" = neutral
-	Logo  []byte // SVG, PNG, JPEG, GIF or WebP; nil = none
+	Name  string            // of the product; "" = none shown
+	Color string            // as #rgb or #rrggbb; "" = neutral
+	Logo  []byte            // SVG, PNG, JPEG, GIF or WebP; nil = none
+	Words map[string]string // in place of those of English, by the same names
 }
 
-// Message is what a page tells a person. Every field is text: it is escaped.
+// Message is what a page tells a person. Title, Text and LinkText are names of words.
 type Message struct {
 	Title         string
 	Text          string
@@ -39,6 +42,7 @@ type Message struct {
 type Pages struct {
 	message, bounce *template.Template
 	brand           brand
+	words           map[string]string
 	csp             string
 }
 
@@ -65,9 +69,13 @@ func NewPages(b Brand) (*Pages, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read style: %w", err)
 	}
-	style := strings.ReplaceAll(string(raw), "#334", b.Color)
+	if faults := CheckWords(b.Words); len(faults) > 0 {
+		return nil, fmt.Errorf("words of the pages: %s", strings.Join(faults, "; "))
+	}
+	style := strings.NewReplacer("#334", b.Color, "#fff", readableOn(b.Color)).Replace(string(raw))
 	sum := sha256.Sum256([]byte(style))
 	p := &Pages{
+		words: b.Words,
 		brand: brand{Name: b.Name, Style: template.CSS(style)}, //nolint:gosec // ours, with a colour that was checked
 		csp: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
 			"'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -79,11 +87,10 @@ func NewPages(b Brand) (*Pages, error) {
 		}
 		p.brand.Logo = template.URL("data:" + kind + ";base64," + base64.StdEncoding.EncodeToString(b.Logo)) //nolint:gosec // an image of a known type
 	}
-	if p.message, err = template.ParseFS(pages, "pages/message.html"); err != nil {
-		return nil, fmt.Errorf("parse page: %w", err)
-	}
-	if p.bounce, err = template.ParseFS(pages, "pages/bounce.html"); err != nil {
-		return nil, fmt.Errorf("parse page: %w", err)
+	for name, page := range map[string]**template.Template{"message.html": &p.message, "bounce.html": &p.bounce} {
+		if *page, err = template.New(name).Funcs(template.FuncMap{"say": p.Say}).ParseFS(pages, "pages/"+name); err != nil {
+			return nil, fmt.Errorf("parse page: %w", err)
+		}
 	}
 	return p, nil
 }
@@ -106,6 +113,27 @@ func (p *Pages) Bounce() ([]byte, error) {
 	var out bytes.Buffer
 	err := p.bounce.Execute(&out, struct{ Brand brand }{p.brand})
 	return out.Bytes(), err
+}
+
+// readableOn is black or white, whichever is told better from a colour (WCAG 2.2, contrast ratio): one of them always is by 4.5 to 1.
+func readableOn(color string) string {
+	digits := color[1:]
+	if len(digits) == 3 {
+		digits = string([]byte{digits[0], digits[0], digits[1], digits[1], digits[2], digits[2]})
+	}
+	raw, _ := hex.DecodeString(digits)
+	var luminance float64
+	for i, weight := range []float64{0.2126, 0.7152, 0.0722} {
+		if part := float64(raw[i]) / 255; part <= 0.04045 {
+			luminance += weight * part / 12.92
+		} else {
+			luminance += weight * math.Pow((part+0.055)/1.055, 2.4)
+		}
+	}
+	if (luminance+0.05)/0.05 > 1.05/(luminance+0.05) {
+		return "#000"
+	}
+	return "#fff"
 }
 
 // imageType names the media type of a logo. An SVG is shown as an image, where its scripts do not run.

@@ -45,6 +45,11 @@ func (h *house) drawFrontend() error {
 			return fmt.Errorf("public.pages.logo_file: %w", err)
 		}
 	}
+	if public.Pages.StringsFile != "" {
+		if front.Pages.Words, err = config.ReadWords(public.Pages.StringsFile); err != nil {
+			return fmt.Errorf("public.pages.strings_file: %w", err)
+		}
+	}
 	for i, p := range h.providers {
 		front.Providers = append(front.Providers, bff.LoginProvider{
 			Provider: p, LoginParams: h.file.Providers[i].LoginParams, Allow: h.file.Providers[i].Allow.Rule,

@@ -1,9 +1,9 @@
 // A person at Debian's Chromium: signs in through the provider's own pages, lets the SPA work, signs out. Writes what the
 // browser saw and stored to REPORT as JSON, for the test to judge; it judges nothing itself.
 import { writeFileSync } from 'node:fs';
-import { chromium } from 'playwright-core';
+import { launch } from './chromium.mjs';
 
-const { APP, SIGN_IN, REPORT, RESOLVE } = process.env;
+const { APP, SIGN_IN, REPORT } = process.env;
 
 // How each provider's own pages are filled in.
 const signIn = {
@@ -21,11 +21,7 @@ const signIn = {
   },
 };
 
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync', ...(RESOLVE ? [`--host-resolver-rules=${RESOLVE}`] : [])],
-});
+const browser = await launch();
 const context = await browser.newContext({ ignoreHTTPSErrors: true });
 const page = await context.newPage();
 

@@ -1,13 +1,10 @@
 // Goes through the demo as its reader would: signs in as alice, lets the four boxes fill, tries what must not work.
 // Writes what the page shows, and what crossed between the browser and Cloakroom, to REPORT as JSON.
 import { writeFileSync } from 'node:fs';
-import { chromium } from 'playwright-core';
+import { examine, launch } from './chromium.mjs';
 
 const { APP, REPORT, SCREENSHOT } = process.env;
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-});
+const browser = await launch();
 const page = await browser.newPage();
 const bodies = [];
 const pending = [];
@@ -20,6 +17,9 @@ const errors = [];
 page.on('pageerror', (error) => errors.push(String(error)));
 page.on('console', (message) => { if (/Content Security Policy|Refused to/.test(message.text())) errors.push(message.text()); });
 
+const accessibility = {};
+await page.goto(APP);
+accessibility['signed out'] = await examine(page);
 const began = Date.now();
 await page.goto(APP);
 await page.click('#sign-in');
@@ -36,9 +36,13 @@ for (const row of await page.locator('.try').all()) {
   await row.locator('li').first().waitFor();
   tries[await row.locator('button').innerText()] = await row.innerText();
 }
+accessibility['signed in'] = await examine(page);
 if (SCREENSHOT) await page.screenshot({ path: SCREENSHOT, fullPage: true });
+const other = await (await browser.newContext()).newPage();
+await other.goto(`${APP}/bff/login`);
+accessibility['the provider'] = await examine(other);
 await page.click('#sign-out');
 await page.waitForSelector('#signed-out:not([hidden])');
 await Promise.allSettled(pending);
 await browser.close();
-writeFileSync(REPORT, JSON.stringify({ signedIn, boxes, tries, bodies, errors }));
+writeFileSync(REPORT, JSON.stringify({ signedIn, boxes, tries, bodies, errors, accessibility }));

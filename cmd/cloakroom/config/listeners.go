@@ -56,7 +56,7 @@ type Pages struct {
 	Color string `yaml:"color"`
 	// LogoFile is an image to show (SVG, PNG, JPEG or WebP). Default: none.
 	LogoFile string `yaml:"logo_file" is:"file"`
-	// StringsFile is a file of texts in place of the built-in ones. Default: none.
+	// StringsFile is a file of texts in place of the built-in ones, YAML or JSON: a map from their names. Default: none.
 	StringsFile string `yaml:"strings_file" is:"file"`
 }
 

@@ -13,7 +13,6 @@ var notBuilt = []struct {
 	set  func(*node) bool // whether the value asks for what is missing
 	what string
 }{
-	{"public.pages.strings_file", filled, "texts of one's own on Cloakroom's pages"},
 	{"internal.tls.client_ca_file", filled, "authentication by client certificate"},
 	{"internal.tls.client_cert_header", filled, "authentication by client certificate"},
 	{"internal.tls.client_cert_from", filled, "authentication by client certificate"},

@@ -8,7 +8,6 @@ import (
 
 // asks is a file that asks for what a row of the table refuses, by the row's path; a row with several has them in order.
 var asks = map[string][]string{
-	"public.pages.strings_file":        {with(`public: {url: "https://a.example", pages: {strings_file: key}}`)},
 	"internal.tls.client_ca_file":      {with(`internal: {url: "https://c", tls: {cert_file: cert, key_file: key, client_ca_file: cert}}`)},
 	"internal.tls.client_cert_header":  {with(`internal: {url: "https://c", tls: {client_cert_header: Client-Cert}}`)},
 	"internal.tls.client_cert_from":    {with(`internal: {url: "https://c", tls: {client_cert_from: [10.0.0.0/8]}}`)},

@@ -91,6 +91,11 @@ func (v *validator) public() {
 	if p.Pages.Color != "" && !hexColor.MatchString(p.Pages.Color) {
 		v.at("public.pages.color", "is not a hex colour", `write it as "#0b5" or "#00bb55"`)
 	}
+	if p.Pages.StringsFile != "" && !v.broken("public.pages.strings_file") {
+		if _, err := ReadWords(p.Pages.StringsFile); err != nil {
+			v.at("public.pages.strings_file", "is not a map of texts: "+err.Error(), "mend that file")
+		}
+	}
 }
 
 var (

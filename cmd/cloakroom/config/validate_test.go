@@ -63,6 +63,7 @@ func TestEveryRuleRefuses(t *testing.T) {
 	_, otherKey := certificate(t)
 	dir := folder(t, map[string]string{
 		"cert": "cert", "key": "key", "rsa": "rsa", "text": "no certificate", "dist/index.html": "<p>", "empty/x": "x", "otherkey": otherKey, "jwks": `{"keys":[]}`, "keyset": "keyset",
+		"german": "language: de\ntry-again: Nochmals\n", "json": `{"one-moment": "Moment"}`, "misspelt": "try-agian: x\n", "twice": "try-again: x\ntry-again: y\n", "nested": "try-again: {x: y}\n",
 	})
 	cases := []struct {
 		name, file string
@@ -133,6 +134,11 @@ func TestEveryRuleRefuses(t *testing.T) {
 		{"two listeners at one address", with(`public: {url: "https://a.example", listen: ":8081"}`), []string{"public.listen: is the address of internal.listen too"}},
 		{"a content-security-policy directive that is none", with(`public: {url: "https://a.example", content_security_policy: {add: {Img Src: ["https:"]}}}`), []string{`public.content_security_policy.add["Img Src"]: is not the name`}},
 		{"two content-security-policy sources in one", with(`public: {url: "https://a.example", content_security_policy: {add: {img-src: ["https: data:"]}}}`), []string{"public.content_security_policy.add.img-src[0]: is not one source"}},
+		{"texts of one's own", with(`public: {url: "https://a.example", pages: {strings_file: german}}`), nil},
+		{"texts in JSON", with(`public: {url: "https://a.example", pages: {strings_file: json}}`), nil},
+		{"a text that nobody says", with(`public: {url: "https://a.example", pages: {strings_file: misspelt}}`), []string{`public.pages.strings_file: is not a map of texts: "try-agian" is no name of a text: there are another-account, draining.text`}},
+		{"a text twice", with(`public: {url: "https://a.example", pages: {strings_file: twice}}`), []string{`public.pages.strings_file: is not a map of texts: [2:1]`}},
+		{"a text that is none", with(`public: {url: "https://a.example", pages: {strings_file: nested}}`), []string{`public.pages.strings_file: is not a map of texts: [1:`}},
 		{"a colour that is none", with(`public: {url: "https://a.example", pages: {color: green}}`), []string{"public.pages.color: is not a hex colour"}},
 		{"nobody may sign in", with(`limits: {login_per_minute: 0}`), []string{"limits.login_per_minute: is 0"}},
 		{"a SPA with methods", route(`path: /, spa: dist, methods: [GET]`), []string{"routes[0].methods: says nothing for a SPA's folder"}},
