@@ -136,7 +136,7 @@ func TestEveryRuleRefuses(t *testing.T) {
 		{"two content-security-policy sources in one", with(`public: {url: "https://a.example", content_security_policy: {add: {img-src: ["https: data:"]}}}`), []string{"public.content_security_policy.add.img-src[0]: is not one source"}},
 		{"texts of one's own", with(`public: {url: "https://a.example", pages: {strings_file: german}}`), nil},
 		{"texts in JSON", with(`public: {url: "https://a.example", pages: {strings_file: json}}`), nil},
-		{"a text that nobody says", with(`public: {url: "https://a.example", pages: {strings_file: misspelt}}`), []string{`public.pages.strings_file: is not a map of texts: "try-agian" is no name of a text: there are another-account, draining.text`}},
+		{"a text that nobody says", with(`public: {url: "https://a.example", pages: {strings_file: misspelt}}`), []string{`public.pages.strings_file: is not a map of texts: "try-agian" is no name of a text: there are another-account, continue, draining.text`}},
 		{"a text twice", with(`public: {url: "https://a.example", pages: {strings_file: twice}}`), []string{`public.pages.strings_file: is not a map of texts: [2:1]`}},
 		{"a text that is none", with(`public: {url: "https://a.example", pages: {strings_file: nested}}`), []string{`public.pages.strings_file: is not a map of texts: [1:`}},
 		{"a colour that is none", with(`public: {url: "https://a.example", pages: {color: green}}`), []string{"public.pages.color: is not a hex colour"}},
