@@ -83,10 +83,6 @@ func (s *Server) endOwnSession(c echo.Context, v visitor) {
 		s.refuse(w, r, problem{name: problemStoreUnavailable, err: err})
 		return
 	}
-	if v.session, err = s.whole(r.Context(), v); err != nil {
-		s.refuse(w, r, problem{name: problemStoreUnavailable, err: err})
-		return
-	}
 	if found.ID == v.session.ID {
 		if v.session, err = s.whole(r.Context(), v); err != nil {
 			s.refuse(w, r, problem{name: problemStoreUnavailable, err: err})
