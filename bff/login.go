@@ -65,6 +65,8 @@ func (s *Server) login(c echo.Context, _ visitor) {
 	switch {
 	case errors.Is(err, provider.ErrUnavailable):
 		s.refuse(w, r, problem{name: problemProviderUnavailable, err: err, link: link{"", "try-again"}})
+	case errors.Is(err, provider.ErrNonsense): // for its metadata, by which it would be asked
+		s.refuse(w, r, problem{name: problemLoginFailed, status: http.StatusBadGateway, words: "login-failed.provider", err: err, link: link{"", "try-again"}})
 	case err != nil:
 		s.refuse(w, r, problem{name: problemInternal, err: err})
 	default:

@@ -24,15 +24,7 @@ func (s *exchangeStack) claimsOf(with map[string]any) string {
 // signedBy signs as jose does, with whatever algorithm.
 func signedBy(t *testing.T, algorithm jose.SignatureAlgorithm, key any, kid, payload string) *jose.JSONWebSignature {
 	t.Helper()
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: key}, (&jose.SignerOptions{}).WithHeader("kid", kid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	jws, err := signer.Sign([]byte(payload))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return jws
+	return forged(t, algorithm, kid, key, nil, payload)
 }
 
 func compact(t *testing.T, jws *jose.JSONWebSignature) string {

@@ -25,6 +25,7 @@ var English = map[string]string{
 	"login-failed.text":          "Please sign in again.",
 	"login-failed.too-late":      "This sign-in was begun too long ago, or in another browser.",
 	"login-failed.cancelled":     "The sign-in was cancelled.",
+	"login-failed.provider":      "The sign-in service answered what cannot be used. Please try again later.",
 	"login-failed.signed-out":    "You were signed out while this sign-in was under way.",
 	"store-unavailable.title":    "Not available for a moment",
 	"store-unavailable.text":     "You are not signed out. Please try again in a moment.",

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Misbehave alters what a provider does. Every field that is nil leaves the good manners alone.
@@ -106,6 +107,52 @@ func GzipBomb(n int) http.HandlerFunc {
 		z := gzip.NewWriter(w)
 		writeHuge(z, n)
 		_ = z.Close() // the reader has hung up, as it should
+	}
+}
+
+// Deep answers JSON that opens n lists inside one another, and closes none.
+func Deep(n int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"x":`+strings.Repeat("[", n))
+	}
+}
+
+// Drip answers at once, and then a blank now and then, until the caller gives up: the answer never ends.
+func Drip(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	drops := time.NewTicker(50 * time.Millisecond)
+	defer drops.Stop()
+	for {
+		if _, err := io.WriteString(w, " "); err != nil || http.NewResponseController(w).Flush() != nil {
+			return
+		}
+		select {
+		case <-r.Context().Done():
+			return
+		case <-drops.C:
+		}
+	}
+}
+
+// DripHead takes the connection over and sends a head that never ends.
+func DripHead(w http.ResponseWriter, r *http.Request) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic("idptest: take the connection over: " + err.Error())
+	}
+	defer conn.Close()
+	_, err = io.WriteString(conn, "HTTP/1.1 200 OK\r\n")
+	for ; err == nil; time.Sleep(50 * time.Millisecond) {
+		_, err = io.WriteString(conn, "X-Drop: 1\r\n")
+	}
+}
+
+// HugeHead answers a head of n bytes before an empty object.
+func HugeHead(n int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Huge", strings.Repeat("x", n))
+		_, _ = io.WriteString(w, "{}")
 	}
 }
 
