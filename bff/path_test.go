@@ -208,6 +208,9 @@ func FuzzCanonicalPath(f *testing.F) {
 		if again != "/base"+path || (err == nil) != (err2 == nil) && !isEncodedPath(err2) {
 			t.Fatalf("%q is canonical here, at the upstream it is %q, %v", path, again, err2)
 		}
+		if browsers := asBrowsersRead(t, "https://app.example", path); browsers.Host() != "app.example" || browsers.Pathname() != path {
+			t.Fatalf("%q is %s to browsers", path, browsers.Href(false))
+		}
 		decoded, _ := url.PathUnescape(path)
 		for segment := range strings.SplitSeq(strings.ReplaceAll(decoded, `\`, "/"), "/") {
 			if segment == "." || segment == ".." || strings.HasPrefix(segment, "..;") {

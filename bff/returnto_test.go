@@ -165,6 +165,10 @@ func FuzzReturnTo(f *testing.F) {
 		if there.Scheme != "https" || there.Host != "app.example" || there.EscapedPath() != u.EscapedPath() || strings.HasPrefix(there.Path, "//") {
 			t.Fatalf("%q leads to %q", clean, there)
 		}
+		read := asBrowsersRead(t, "https://app.example", clean)
+		if read.Protocol() != "https:" || read.Host() != "app.example" || read.Pathname() != strings.SplitN(strings.SplitN(clean, "#", 2)[0], "?", 2)[0] || read.Username()+read.Password() != "" {
+			t.Fatalf("%q leads browsers to %s", clean, read.Href(false))
+		}
 		if u.Path == "/bff" || strings.HasPrefix(u.Path, "/bff/") {
 			t.Fatalf("%q is Cloakroom's own", clean)
 		}

@@ -1,13 +1,21 @@
 package provider
 
 import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"cloakroom/token"
 )
 
 func (f *idp) logoutClaims() map[string]any {
@@ -132,4 +140,71 @@ func TestC16_ALogoutTokenThatCannotBeVerifiedNowIsNotRefused(t *testing.T) {
 	if _, err := f.client().VerifyLogout(background, f.sign(f.logoutClaims())); err != nil {
 		t.Errorf("with the keys back: %v", err)
 	}
+}
+
+// Whatever header and claims the provider signs, a logout token that is taken says what one must say (OpenID Connect Back-Channel
+// Logout 1.0 section 2.4), by another reading than ours.
+func FuzzVerifyLogout(f *testing.F) {
+	now := time.Unix(1_790_000_000, 0)
+	key := ecKey()
+	p, err := New(Config{Name: "main", Issuer: "https://idp.example", ClientID: clientID, ClientSecret: canarySecret, Algorithms: []string{"ES256"}, Now: func() time.Time { return now }})
+	if err != nil {
+		f.Fatal(err)
+	}
+	set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{jwk("ec", &key.PublicKey, "ES256")}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	p.keys.fetch = func(context.Context) (token.Keys, error) { return token.ParseJWKS(set) }
+	const head, good = `{"alg":"ES256","kid":"ec","typ":"logout+jwt"}`,
+		`{"iss":"https://idp.example","aud":"cloakroom-client","iat":1790000000,"exp":1790000120,"jti":"1","sub":"alice","events":{"http://schemas.openid.net/event/backchannel-logout":{}}}`
+	for _, seed := range [][2]string{
+		{head, good}, {`{"alg":"ES256","kid":"ec"}`, good}, {`{"alg":"none"}`, good}, {`{"alg":"ES256","kid":"ec","typ":"at+jwt"}`, good},
+		{head, strings.Replace(good, `"sub"`, `"sid"`, 1)}, {head, strings.Replace(good, `{"iss"`, `{"nonce":null,"iss"`, 1)}, {head, strings.Replace(good, `"aud":"cloakroom-client"`, `"aud":["cloakroom-client","evil"]`, 1)},
+		{head, strings.Replace(good, `"sub":"alice"`, `"sub":"alice","sub":"admin"`, 1)}, {head, strings.Replace(good, `{}`, `[]`, 1)}, {head, strings.Replace(good, `"iat":1790000000`, `"iat":1.79e9`, 1)},
+		{head, strings.Replace(good, `"jti":"1"`, `"jti":""`, 1)}, {head, strings.Replace(good, "1790000120", "1e400", 1)},
+	} {
+		f.Add(seed[0], seed[1], true)
+	}
+	f.Add(head, good, false)
+	f.Fuzz(func(t *testing.T, header, claims string, genuine bool) {
+		input := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString([]byte(claims))
+		digest := sha256.Sum256([]byte(input))
+		if !genuine {
+			digest[0] ^= 1
+		}
+		r, s, err := ecdsa.Sign(rand.Reader, key, digest[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		signature := append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...)
+		got, err := p.VerifyLogout(background, input+"."+base64.RawURLEncoding.EncodeToString(signature))
+		if err != nil {
+			if !isKind(err, ErrRejected) {
+				t.Fatalf("not judged: %v", err)
+			}
+			return
+		}
+		var head, said map[string]any
+		if err := errors.Join(json.Unmarshal([]byte(header), &head), json.Unmarshal([]byte(claims), &said)); err != nil {
+			t.Fatalf("taken, although %v", err)
+		}
+		list, _ := said["aud"].([]any)
+		events, _ := said["events"].(map[string]any)
+		_, event := events[logoutEvent].(map[string]any)
+		_, nonce := said["nonce"]
+		text := func(name string) string { value, _ := said[name].(string); return value }
+		iat, _ := said["iat"].(float64)
+		exp, _ := said["exp"].(float64)
+		switch {
+		case !genuine, head["alg"] != "ES256", text("iss") != "https://idp.example", text("aud") != clientID && (len(list) == 0 || slices.ContainsFunc(list, func(one any) bool { return one != clientID })):
+			t.Fatalf("of whom, and for whom? %s %s", header, claims)
+		case nonce, !event, text("sub") == "" && text("sid") == "", text("jti") == "":
+			t.Fatalf("no logout token: %s", claims)
+		case iat < 1_790_000_000-180 || iat > 1_790_000_060 || exp < 1_790_000_000-60:
+			t.Fatalf("of another time: %s", claims)
+		case got.Subject != text("sub") || got.SID != text("sid") || got.ID != text("jti") || got.Expires.After(now.Add(5*time.Minute)):
+			t.Fatalf("%s was read as %+v", claims, got)
+		}
+	})
 }

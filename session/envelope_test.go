@@ -55,6 +55,55 @@ func TestContentThatIsNotWhatWasWrittenIsRefused(t *testing.T) {
 	}
 }
 
+// What the store answers for a record opens only as the session that was sealed into it, under its key and in its generation:
+// everything else is an error, never another session.
+func FuzzOpenRecord(f *testing.F) {
+	pressed, err := newPress()
+	if err != nil {
+		f.Fatal(err)
+	}
+	e := envelopes{ring: fixedRing(f), press: pressed, revoke: true}
+	ticket := Ticket{0: 1, 31: 2}
+	key := ticket.key()
+	sealed := &Session{
+		Provider: "main", Issuer: "https://idp.example", Subject: "alice", Generation: 7, Created: time.UnixMilli(1000), Expires: time.UnixMilli(2_000_000), Identity: token.Claims{"email": "a@example.com"},
+		Tokens: Tokens{Access: "aaa.bbb.ccc", Refresh: "refresh", ID: "ddd.eee.fff"}, Refreshable: true,
+	}
+	r, err := e.seal(key, ticket, sealed, time.UnixMilli(1_000_000))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(r.Info, r.Tokens, uint64(7), int64(2_000_000))
+	f.Add(r.Tokens, r.Info, uint64(7), int64(2_000_000))
+	f.Add(r.Info, r.Tokens, uint64(8), int64(2_000_000))
+	f.Add(r.Info, r.Tokens, uint64(7), int64(3_000_000))
+	f.Add(r.Info[:len(r.Info)-1], r.Tokens[:1], uint64(0), int64(0))
+	f.Add([]byte{version, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1}, []byte{2}, uint64(7), int64(2_000_000))
+	f.Fuzz(func(t *testing.T, info, tokens []byte, generation uint64, expires int64) {
+		in := Record{Info: info, Tokens: tokens, Generation: generation, Expires: time.UnixMilli(expires)}
+		for _, d := range []depth{bare, usual, whole} {
+			s, err := e.open(key, &ticket, in, d)
+			if err != nil {
+				if s != nil {
+					t.Fatalf("an error, and a session: %v", err)
+				}
+				continue
+			}
+			if s.Subject != "alice" || s.Issuer != sealed.Issuer || s.Generation != 7 || !s.Expires.Equal(sealed.Expires) || s.Identity.Text("email") != "a@example.com" ||
+				d != bare && s.Tokens.Access != sealed.Tokens.Access || d == whole && (s.Tokens.Refresh != sealed.Tokens.Refresh || s.Tokens.ID != sealed.Tokens.ID) {
+				t.Fatalf("opens as %+v", s)
+			}
+		}
+		if refresh := e.refreshToken(key, in); refresh != "" && (refresh != sealed.Tokens.Refresh || generation != 7) {
+			t.Fatal("another refresh token is revoked")
+		}
+		other := Ticket{0: 9}
+		if _, err := e.open(key, &other, in, whole); err == nil {
+			t.Fatal("the tokens open without the ticket")
+		}
+	})
+}
+
 func FuzzReadInfo(f *testing.F) {
 	good, err := writeInfo(&Session{Provider: "p", Created: time.UnixMilli(1), Identity: token.Claims{"a": "b"}})
 	if err != nil {
