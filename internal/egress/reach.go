@@ -28,8 +28,21 @@ var metadataServices = []netip.Addr{
 // insidePrefixes are private, but not by netip's IsPrivate: RFC 6598, and benchmarking (RFC 2544).
 var insidePrefixes = []netip.Prefix{netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("198.18.0.0/15")}
 
-// nat64 is the well-known prefix under which a gateway reaches any IPv4 address: its last four bytes (RFC 6052 section 2.1).
-var nat64 = netip.MustParsePrefix("64:ff9b::/96")
+// disguises are the IPv6 prefixes behind which an IPv4 address stands, and at which byte of the whole it begins: a gateway or relay of
+// the network takes what is sent there to the IPv4 address.
+var disguises = []struct {
+	prefix netip.Prefix
+	at     int
+}{
+	{netip.MustParsePrefix("64:ff9b::/96"), 12},    // NAT64, RFC 6052 section 2.1
+	{netip.MustParsePrefix("64:ff9b:1::/48"), 12},  // NAT64 of the network's own, RFC 8215
+	{netip.MustParsePrefix("::ffff:0:0:0/96"), 12}, // IPv4-translated, RFC 6145
+	{netip.MustParsePrefix("::/96"), 12},           // IPv4-compatible, RFC 4291 section 2.5.5.1; :: and ::1 are themselves
+	{netip.MustParsePrefix("2002::/16"), 2},        // 6to4, RFC 3056
+}
+
+// broadcast reaches whoever is on the network.
+var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
 // ReachOf tells the reach of an address, whatever its disguise.
 func ReachOf(at netip.Addr) Reach {
@@ -38,7 +51,7 @@ func ReachOf(at netip.Addr) Reach {
 		return Never
 	}
 	switch {
-	case at.IsLinkLocalUnicast(), at.IsMulticast():
+	case at.IsLinkLocalUnicast(), at.IsMulticast(), at == broadcast:
 		return Never
 	case at.IsLoopback(), at.IsUnspecified(): // connecting to 0.0.0.0 reaches this machine
 		return Host
@@ -48,12 +61,17 @@ func ReachOf(at netip.Addr) Reach {
 	return Outside
 }
 
-// Plain strips the disguises of an address: zone, IPv4 mapped into IPv6, NAT64.
+// Plain strips the disguises of an address: zone, IPv4 mapped into IPv6 (RFC 4291), or behind one of disguises.
 func Plain(at netip.Addr) netip.Addr {
 	at = at.WithZone("").Unmap()
-	if nat64.Contains(at) {
-		raw := at.As16()
-		return netip.AddrFrom4([4]byte(raw[12:]))
+	if !at.Is6() || at.IsUnspecified() || at.IsLoopback() {
+		return at
+	}
+	for _, one := range disguises {
+		if one.prefix.Contains(at) {
+			raw := at.As16()
+			return netip.AddrFrom4([4]byte(raw[one.at:]))
+		}
 	}
 	return at
 }
