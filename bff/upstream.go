@@ -127,6 +127,7 @@ type passage struct {
 	in       http.Request // what the proxy gets for r: with nothing in it that it would copy
 	interim  http.Header  // what the proxy gets for w's headers, until the final ones
 	final    bool         // those have been written
+	trails   bool         // trailers may follow the response's body
 
 	w      http.ResponseWriter
 	r      *http.Request
@@ -153,7 +154,7 @@ func newPassage(u *upstream) *passage {
 // release forgets the request, so that the pool keeps nothing of it alive.
 func (p *passage) release() {
 	p.w, p.r, p.path, p.fwd, p.body, p.bearer, p.again = nil, nil, "", forwarded{}, nil, "", false
-	p.in, p.final = http.Request{}, false
+	p.in, p.final, p.trails = http.Request{}, false, false
 	clear(p.interim)
 	p.upstream.passages.Put(p)
 }
@@ -166,6 +167,9 @@ func (p *passage) send(bearer secret.Text) {
 	p.in = *p.r
 	p.in.URL, p.in.Header, p.in.Trailer = noURL, nil, nil
 	p.proxy.ServeHTTP(p, &p.in)
+	if p.trails && p.final { // what follows may be another than was announced
+		maps.DeleteFunc(p.w.Header(), func(name string, _ []string) bool { return !mayTrail(strings.TrimPrefix(name, http.TrailerPrefix)) })
+	}
 }
 
 // noURL is copied by ReverseProxy, and replaced by rewrite.
@@ -202,9 +206,11 @@ func (p *passage) modify(res *http.Response) error {
 	if res.StatusCode == http.StatusUnauthorized && p.bearer != "" {
 		return p.refused(res)
 	}
+	maps.DeleteFunc(res.Trailer, func(name string, _ []string) bool { return !mayTrail(name) })
 	if len(res.Trailer) > 0 {
 		delete(res.Header, "Content-Length") // in HTTP/1.1 trailers follow only a body whose length was not told
 	}
+	p.trails = len(res.Trailer) > 0 || res.ContentLength < 0 || res.ProtoMajor == 2
 	p.upstream.takeResponseHeaders(p.w.Header(), res.Header, p.fwd.Session)
 	return nil
 }
@@ -260,6 +266,7 @@ func (p *passage) failed(w http.ResponseWriter, _ *http.Request, err error) {
 	case errors.Is(cause, errUpstreamStall):
 		p.upstream.fail(w, p.r, problemUpstreamTimeout, errUpstreamStall)
 	case p.body.clientsFault(p.r.Context()) != nil:
+		w.Header().Set("Connection", "close") // where the next request begins nobody knows
 		p.upstream.fail(w, p.r, problemBadRequest, p.body.clientsFault(p.r.Context()))
 	case cause != nil:
 		panic(http.ErrAbortHandler) // the client is gone: nobody is to blame, nobody to answer

@@ -185,6 +185,16 @@ var droppedResponse = map[string]bool{
 	"Alt-Svc": true, "Nel": true, "Report-To": true, "X-Request-Id": true,
 }
 
+// mayTrail tells whether an upstream may say it behind its response. Of a trailer nobody asks whether it is about the whole origin, sets
+// one of our cookies, or contradicts what stood in front; proxies on the way may take trailers for headers (RFC 9110 section 6.5.1).
+func mayTrail(name string) bool {
+	switch {
+	case droppedResponse[name], strings.HasPrefix(name, "Access-Control-"), strings.HasPrefix(name, "Content-Security-Policy"), strings.HasPrefix(name, "Cross-Origin-"):
+		return false
+	}
+	return name != "Set-Cookie" && name != "Location" && name != "Vary" && name != "X-Content-Type-Options" && name != "Referrer-Policy" && name != "Permissions-Policy"
+}
+
 // upstreamMaySay are the headers of securityHeaders that an upstream knows better for its own pages.
 var upstreamMaySay = map[string]bool{
 	"Referrer-Policy": true, "Permissions-Policy": true,

@@ -217,6 +217,31 @@ func TestTrailersOfTheResponsePass(t *testing.T) {
 	}
 }
 
+// What a response's headers may not say, its trailers may not either, announced or not.
+func TestTrailersSayNothingThatHeadersMayNot(t *testing.T) {
+	hostile := []string{"Set-Cookie", "Access-Control-Allow-Origin", "Strict-Transport-Security", "Clear-Site-Data", "Location", "Content-Security-Policy", "X-Request-Id"}
+	for _, announced := range []bool{true, false} {
+		e := newEdge(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			prefix := http.TrailerPrefix
+			if announced {
+				prefix = ""
+				w.Header().Set("Trailer", strings.Join(hostile, ", ")+", X-Checksum")
+			}
+			_, _ = io.WriteString(w, "content")
+			_ = http.NewResponseController(w).Flush()
+			for _, name := range hostile {
+				w.Header().Set(prefix+name, "__Host-Http-session=evil")
+			}
+			w.Header().Set(prefix+"X-Checksum", "abc")
+		}), Route{})
+		e.header = func(h http.Header) { h.Set("Set-Cookie", "__Host-Http-session=renewed") }
+		res, _ := e.do(t, "GET", "/", nil, nil)
+		if len(res.Trailer) != 1 || res.Trailer.Get("X-Checksum") != "abc" || res.Header.Get("Set-Cookie") != "__Host-Http-session=renewed" {
+			t.Errorf("announced %v: trailers %v behind %v", announced, res.Trailer, res.Header)
+		}
+	}
+}
+
 func TestAResponseKeepsItsEncoding(t *testing.T) {
 	up := &seen{}
 	e := newEdge(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
