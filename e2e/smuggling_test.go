@@ -15,6 +15,7 @@ func TestNothingIsSmuggledPastTheListener(t *testing.T) {
 routes:
   - {path: /open, upstream: "TAP", token: none, session: none}
   - {path: /keep, upstream: "TAP", token: none, session: none, encoded_path: keep}
+  - {path: /live, upstream: "TAP", token: none, session: none, websocket: true}
   - {path: /closed, upstream: "TAP", audience: orders}
   - {path: /, spa: SPA}
 `)
@@ -94,6 +95,8 @@ routes:
 		refused("a first line over 32 KiB", at("/open?"+strings.Repeat("a", 40<<10))+hidden).with(431),
 		refused("an upgrade to h2c", get+"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n"+hidden),
 		refused("E-14 a WebSocket where there is none", get+"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"+hidden),
+		{"E-14 E-53 a WebSocket that the upstream does not want", strings.Replace(get, "/open", "/live", 1) + "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n" + hidden, []int{200}, []string{"GET /live"}},
+		refused("a WebSocket with a body", strings.Replace(get, "/open", "/live", 1)+"Connection: Upgrade, close\r\nUpgrade: websocket\r\nContent-Length: 5\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\nhello"),
 		refused("an upgrade that is not nominated", get+"Upgrade: websocket\r\n\r\n"+hidden),
 		refused("Expect that is not understood", post+cl+"Expect: 200-maybe\r\n\r\nhello"+hidden).with(417),
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"cloakroom/internal/egress"
 	"cloakroom/token"
 )
 
@@ -123,13 +124,6 @@ func (v *validator) proxy(path, text string) {
 	}
 }
 
-// Addresses no outgoing call may have, unless limits.egress_allow lists them: link-local ones, the cloud's metadata among
-// them, and its other addresses.
-var metadata = []netip.Prefix{
-	netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("fd00:ec2::254/128"),
-	netip.MustParsePrefix("100.100.100.200/32"),
-}
-
 // egress reports a URL whose host is an address that will be refused. A name is only known when it is called.
 func (v *validator) egress(path, text string) {
 	u, err := url.Parse(text)
@@ -137,12 +131,8 @@ func (v *validator) egress(path, text string) {
 		return
 	}
 	addr, err := netip.ParseAddr(u.Hostname())
-	if err != nil {
-		return
-	}
-	in := func(p netip.Prefix) bool { return p.Contains(addr.Unmap().WithZone("")) }
-	if slices.ContainsFunc(metadata, in) && !slices.ContainsFunc(v.Limits.EgressAllow, in) {
-		v.at(path, "is a link-local or metadata address", "list it in limits.egress_allow if it is meant")
+	if err == nil && egress.ReachOf(addr) == egress.Never && !egress.Listed(addr, v.Limits.EgressAllow) {
+		v.at(path, "is a link-local, metadata or multicast address", "list it in limits.egress_allow if it is meant")
 	}
 }
 

@@ -270,6 +270,7 @@ func TestEveryRuleRefuses(t *testing.T) {
 		{"a client with two key sets", client(`auth: {jwks_file: keyset, jwks_uri: "https://caller/j"}, audiences: [api]`), []string{"exchange.clients.caller.auth.jwks_uri: is a second way beside jwks_file"}},
 		{"a client without a usable key", client(`auth: {jwks_file: jwks}, audiences: [api]`), []string{"exchange.clients.caller.auth.jwks_file: holds no usable public key"}},
 		{"a client whose key file is no key set", client(`auth: {jwks_file: text}, audiences: [api]`), []string{"exchange.clients.caller.auth.jwks_file: holds no usable public key"}},
+		{"an upstream at the metadata address, behind NAT64", with(`routes: [{path: /a, upstream: "http://[64:ff9b::a9fe:a9fe]", token: none}]`), []string{"routes[0].upstream: is a link-local"}},
 		{"a client's keys at the metadata address", client(`auth: {jwks_uri: "http://169.254.169.254/j"}, audiences: [api]`), []string{"exchange.clients.caller.auth.jwks_uri: is a link-local"}},
 		{"a client's keys by file", client(`auth: {jwks_file: keyset}, audiences: [api]`), nil},
 		{"a client's keys by address", client(`auth: {jwks_uri: "https://caller/j"}, audiences: [api]`), nil},
