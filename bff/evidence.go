@@ -64,12 +64,18 @@ func Refresher(providers []*provider.Provider, records *Records) session.Refresh
 		})
 		records.refreshed(s.Provider, err)
 		switch {
+		case err == nil:
+			return session.Renewal{Tokens: tokens(grant), Access: grant.AccessClaims, Identity: grant.Identity}, nil
 		case errors.Is(err, provider.ErrRefused):
 			return session.Renewal{}, fmt.Errorf("%w: %w", session.ErrRefused, err)
-		case err != nil:
-			return session.Renewal{}, err
 		}
-		return session.Renewal{Tokens: tokens(grant), Access: grant.AccessClaims, Identity: grant.Identity}, nil
+		if errors.Is(err, provider.ErrUnavailable) {
+			err = fmt.Errorf("%w: %w", session.ErrAway, err)
+		}
+		if errors.Is(err, provider.ErrUncertain) {
+			err = fmt.Errorf("%w: %w", session.ErrUncertain, err)
+		}
+		return session.Renewal{}, err
 	}
 }
 

@@ -57,6 +57,24 @@ func (rec *Records) RefreshFailed(ctx context.Context, s *session.Session, err e
 	rec.audit.Record(ctx, about(s, telemetry.Event{Name: "refresh-failed", Outcome: refreshOutcome(err), Reason: err.Error()}))
 }
 
+// Unsaved is session.Config.Unsaved.
+func (rec *Records) Unsaved(ctx context.Context, s *session.Session, err error) {
+	if rec != nil {
+		rec.log.ErrorContext(ctx, "renewed tokens are in memory alone: the store does not take them", "provider", s.Provider, "sid", s.ID, "error", err)
+	}
+}
+
+// Broken is session.Config.Broken.
+func (rec *Records) Broken(ctx context.Context, id string, lasting bool, err error) {
+	switch {
+	case rec == nil:
+	case lasting:
+		rec.log.ErrorContext(ctx, "security: a session's record does not open, so it counts as none: it was tampered with, or sealed under a secret that is not configured here", "sid", id, "error", err)
+	default:
+		rec.log.WarnContext(ctx, "a session's record did not open until it was read again", "sid", id, "error", err)
+	}
+}
+
 func (rec *Records) refreshed(name string, err error) {
 	if rec != nil {
 		rec.refresh.WithLabelValues(name, refreshOutcome(err)).Inc()
@@ -116,8 +134,18 @@ func refreshOutcome(err error) string {
 		return "ok"
 	case errors.Is(err, session.ErrRefused), errors.Is(err, provider.ErrRefused):
 		return "refused"
+	case errors.Is(err, session.ErrUncertain), errors.Is(err, provider.ErrUncertain):
+		return "uncertain"
+	case throttled(err):
+		return "throttled"
 	case errors.Is(err, provider.ErrUnavailable):
 		return "unavailable"
 	}
 	return "failed"
+}
+
+// throttled tells whether the provider asked to be left alone for a while.
+func throttled(err error) bool {
+	own, ok := errors.AsType[*provider.Error](err)
+	return ok && own.RetryAfter() > 0
 }

@@ -18,6 +18,8 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
+
+	"cloakroom/internal/retryafter"
 )
 
 // maxAnswer bounds an answer once it is decompressed: a few hundred KiB of gzip can otherwise become a GiB
@@ -129,9 +131,30 @@ var (
 )
 
 // statusError is an answer whose status alone decides.
-type statusError int
+type statusError struct {
+	status int
+	after  time.Duration // it asks to be left alone for
+}
 
-func (e statusError) Error() string { return "answered " + strconv.Itoa(int(e)) }
+func (e statusError) Error() string { return answered(e.status) }
+
+func answered(status int) string { return "answered " + strconv.Itoa(status) }
+
+const (
+	mostPatience = time.Hour
+	usualPause   = time.Second // where 429 comes without a word about when
+)
+
+func statusOf(resp *http.Response) statusError {
+	e := statusError{status: resp.StatusCode}
+	switch resp.StatusCode {
+	case http.StatusTooManyRequests:
+		e.after = max(retryafter.From(resp.Header, time.Now(), mostPatience), usualPause)
+	case http.StatusServiceUnavailable:
+		e.after = retryafter.From(resp.Header, time.Now(), mostPatience)
+	}
+	return e
+}
 
 // box is the transport that go-oidc and x/oauth2 see. Beyond what a transport may do, it turns into errors what these
 // libraries would take for an answer: a redirect, a failing server, a body without end. They then never hold a byte of it.
@@ -149,7 +172,7 @@ func (b *box) RoundTrip(r *http.Request) (*http.Response, error) {
 	defer func() { _ = resp.Body.Close() }()
 	good := resp.StatusCode >= 200 && resp.StatusCode < 300
 	if !good && !(b.refusals && isRefusal(resp.StatusCode)) {
-		return nil, statusError(resp.StatusCode)
+		return nil, statusOf(resp)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
@@ -180,7 +203,7 @@ func (p *party) failed(endpoint string, err error) error {
 		return own
 	}
 	if status, ok := errors.AsType[statusError](err); ok {
-		return p.failedStatus(endpoint, int(status))
+		return p.failedStatus(endpoint, status)
 	}
 	if refusal, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
 		return p.failedOAuth(endpoint, refusal)
@@ -190,21 +213,30 @@ func (p *party) failed(endpoint string, err error) error {
 	}
 	for _, nonsense := range []error{errTooBig, errBroken, errEgress} {
 		if errors.Is(err, nonsense) {
-			return p.fail(ErrNonsense, endpoint, nonsense.Error())
+			return p.lost(ErrNonsense, endpoint, nonsense.Error(), err)
 		}
 	}
 	_, transport := errors.AsType[*url.Error](err)
 	if transport || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return p.fail(ErrUnavailable, endpoint, transportReason(err))
+		return p.lost(ErrUnavailable, endpoint, transportReason(err), err)
 	}
 	return p.fail(ErrNonsense, endpoint, "the answer is not what it must be")
 }
 
-func (p *party) failedStatus(endpoint string, status int) error {
-	reason := statusError(status).Error()
+// lost is fail, for a call without a whole answer.
+func (p *party) lost(kind error, endpoint, reason string, err error) error {
+	e := &Error{Party: p.who, Endpoint: endpoint, Reason: reason, kinds: []error{kind}}
+	if endpoint == EndpointToken && !errors.Is(err, errTooBig) && !unsent(err) {
+		e.kinds = append(e.kinds, ErrUncertain)
+	}
+	return e
+}
+
+func (p *party) failedStatus(endpoint string, answer statusError) error {
+	reason, status := answer.Error(), answer.status
 	switch {
 	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:
-		return p.fail(ErrUnavailable, endpoint, reason)
+		return &Error{Party: p.who, Endpoint: endpoint, Reason: reason, kinds: []error{ErrUnavailable}, after: answer.after}
 	case endpoint == EndpointUserInfo && (status == http.StatusUnauthorized || status == http.StatusForbidden):
 		return p.fail(ErrRefused, endpoint, reason)
 	case status >= 300 && status < 400:
@@ -243,6 +275,9 @@ func isTimeout(err error) bool {
 
 // unsent tells that a request provably did not leave: no connection came about.
 func unsent(err error) bool {
+	if _, stranger := errors.AsType[*tls.CertificateVerificationError](err); stranger {
+		return true
+	}
 	op, ok := errors.AsType[*net.OpError](err)
-	return ok && op.Op == "dial" && !errors.Is(err, errEgress)
+	return ok && op.Op == "dial"
 }

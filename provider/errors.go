@@ -1,6 +1,9 @@
 package provider
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // What callers branch on. Every error of this package is one of them, by errors.Is.
 var (
@@ -14,6 +17,9 @@ var (
 	ErrNonsense = errors.New("provider answered nonsense")
 	// ErrRejected: a token or a response that fails validation.
 	ErrRejected = errors.New("rejected")
+	// ErrUncertain stands beside ErrUnavailable or ErrNonsense where a code or refresh token was sent and no whole answer came:
+	// it may be used up.
+	ErrUncertain = errors.New("what was sent may have been used")
 )
 
 // Error is what every method returns. Reason is for the operator: it never holds a token, a code, a secret or a piece of
@@ -23,7 +29,11 @@ type Error struct {
 	Endpoint string // discovery, jwks, token, userinfo, revocation, introspection; "" where none was asked
 	Reason   string
 	kinds    []error
+	after    time.Duration
 }
+
+// RetryAfter is how long the provider asks to be left alone (429, or 503 with Retry-After), an hour at most; 0: it does not.
+func (e *Error) RetryAfter() time.Duration { return e.after }
 
 func (e *Error) Error() string {
 	where := e.Party
@@ -38,9 +48,12 @@ func (e *Error) Unwrap() []error { return e.kinds }
 
 // outcome is the word metrics use for an error.
 func outcome(err error) string {
+	own, _ := errors.AsType[*Error](err)
 	switch {
 	case err == nil:
 		return "ok"
+	case own != nil && own.after > 0:
+		return "throttled"
 	case errors.Is(err, ErrRejected):
 		return "rejected"
 	case errors.Is(err, ErrRefused):

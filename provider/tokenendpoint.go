@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"errors"
 	"math"
 	"net/http"
 	"slices"
@@ -113,7 +114,7 @@ func (p *party) failedOAuth(endpoint string, refusal *oauth2.RetrieveError) erro
 // failedCode says what an error response means. What is wrong with us as a client is the operator's to mend, so sessions
 // outlive it (security.md B3.18).
 func (p *party) failedCode(endpoint string, status int, code string) error {
-	reason := statusError(status).Error()
+	reason := answered(status)
 	if slices.Contains(errorCodes, code) {
 		reason += ", " + code
 	} else if code != "" {
@@ -153,7 +154,7 @@ func (p *Provider) renew(ctx context.Context, m *metadata, refresh secret.Text) 
 			return p.oauth(m, "").TokenSource(ctx, &oauth2.Token{RefreshToken: refresh.Reveal()})
 		}
 		got, err := source().Token()
-		if err != nil && unsent(err) {
+		if err != nil && unsent(err) && !errors.Is(err, errEgress) {
 			got, err = source().Token()
 		}
 		return got, err

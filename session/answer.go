@@ -14,7 +14,7 @@ func (r *renewal) keep(was, next *Session) (*Session, error) {
 	if err != nil {
 		return r.notRenewed(was, err)
 	}
-	err = r.store.Replace(ctx, r.key, was.Generation, record)
+	err = r.replace(ctx, was.Generation, record)
 	switch {
 	case err == nil:
 		r.kept(ctx)
@@ -30,6 +30,7 @@ func (r *renewal) keep(was, next *Session) (*Session, error) {
 	// here while the store is tried again, and nobody else gets the lease.
 	r.unsaved.put(r.key, was.Generation, next)
 	r.cache.drop(r.key)
+	r.notKept(ctx, next, err)
 	r.work.goOn()
 	go r.save(r.lease, was.Generation, next, record, err)
 	r.lease = nil
@@ -67,8 +68,12 @@ func (r *renewal) save(held *lease, was uint64, next *Session, record Record, er
 	r.failed(ctx, next, fmt.Errorf("renewed tokens were not kept: %w", cannotTell(err)))
 }
 
-// replace is one attempt, with a time of its own, so that a store that hangs leaves time for others.
+// replace is one attempt, with a time of its own, so that a store that hangs leaves time for others. What has ended stays
+// ended, whatever a store says that failed over meanwhile.
 func (r *renewal) replace(ctx context.Context, was uint64, record Record) error {
+	if _, ended := r.graves.reason(r.key); ended {
+		return ErrNotFound
+	}
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
 	return r.store.Replace(ctx, r.key, was, record)
@@ -84,7 +89,7 @@ func (r *renewal) notRenewed(was *Session, cause error) (*Session, error) {
 	}
 	r.failed(ctx, was, cause)
 	if !refused {
-		r.pauses.begin(r.key, r.now(), cause)
+		r.pauses.begin(r.key, cause)
 		if !uncertain(cause) {
 			_ = r.rewrite(ctx, was) // with the intent it had; otherwise whoever tries next waits in vain for a moment
 		}

@@ -341,3 +341,37 @@ func TestWhatAFailOverBringsBackStaysEnded(t *testing.T) {
 		h.wantEnded(fmt.Sprint("backchannel ", subject))
 	})
 }
+
+// It ends while its tokens are renewed, and the store fails over and loses that before the provider has answered.
+func TestWhatAFailOverBringsBackIsNotRenewed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var revoked []secret.Text
+		h := newHouse(t, func(cfg *session.Config) {
+			cfg.Revoke = func(_ context.Context, _ string, refresh secret.Text) { revoked = append(revoked, refresh) }
+		})
+		h.provider.slow = 4 * time.Second
+		ticket, s := h.start()
+		time.Sleep(9*time.Minute + 30*time.Second)
+		h.fresh(ticket)
+		time.Sleep(time.Second)
+		r, err := h.store.Load(t.Context(), keyOf(t, s))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.End(t.Context(), s.ID, "logout"); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.store.Create(t.Context(), keyOf(t, s), r, nil); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		h.wantAsked(1)
+		if r, err = h.store.Load(t.Context(), keyOf(t, s)); err != nil || r.Generation != 1 {
+			t.Errorf("the store has generation %d, %v", r.Generation, err)
+		}
+		if !slices.Equal(revoked, []secret.Text{"refresh-canary-1"}) {
+			t.Errorf("%d revoked, want the one that the renewal brought", len(revoked))
+		}
+		h.wantGone(ticket)
+	})
+}

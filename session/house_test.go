@@ -32,9 +32,11 @@ type house struct {
 	ring     *secret.Ring
 	provider *provider
 
-	mu     sync.Mutex
-	ended  []string // reason and subject
-	failed []error
+	mu      sync.Mutex
+	ended   []string // reason and subject
+	failed  []error
+	unsaved []error
+	broken  []string // torn or tampered, and the handle
 }
 
 func newHouse(t *testing.T, change ...func(*session.Config)) *house {
@@ -61,6 +63,16 @@ func houseOver(t *testing.T, store *sessiontest.Frail, ring *secret.Ring, p *pro
 			defer h.mu.Unlock()
 			h.failed = append(h.failed, err)
 		},
+	}
+	cfg.Unsaved = func(_ context.Context, _ *session.Session, err error) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.unsaved = append(h.unsaved, err)
+	}
+	cfg.Broken = func(_ context.Context, id string, lasting bool, err error) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.broken = append(h.broken, map[bool]string{true: "tampered ", false: "torn "}[lasting]+id)
 	}
 	for _, c := range change {
 		c(&cfg)
@@ -141,6 +153,15 @@ func (h *house) wantEnded(want ...string) {
 	defer h.mu.Unlock()
 	if !slices.Equal(h.ended, want) {
 		h.t.Errorf("told of ended sessions: %q, want %q", h.ended, want)
+	}
+}
+
+func (h *house) wantBroken(want ...string) {
+	h.t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !slices.Equal(h.broken, want) {
+		h.t.Errorf("told of records that did not open: %q, want %q", h.broken, want)
 	}
 }
 

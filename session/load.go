@@ -122,12 +122,17 @@ func (m *Manager) Slide(ctx context.Context, s *Session) (*Session, error) {
 // load reads and opens a record.
 func (m *Manager) load(ctx context.Context, key Key, ticket *Ticket, d depth) (*Session, error) {
 	s, err := m.read(ctx, key, ticket, d)
-	if errors.Is(err, errDoesNotOpen) {
+	if broken := err; errors.Is(err, errDoesNotOpen) {
 		// Once more: bytes that were torn on their way here must not sign anyone out.
 		s, err = m.read(ctx, key, ticket, d)
-	}
-	if errors.Is(err, errDoesNotOpen) {
-		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
+		lasting := errors.Is(err, errDoesNotOpen)
+		if lasting {
+			broken = err
+			err = fmt.Errorf("%w: %w", ErrNotFound, err)
+		}
+		if m.alarms.ring(alarm{key, lasting}) {
+			m.broken(ctx, key.String(), lasting, broken)
+		}
 	}
 	if err != nil {
 		return nil, err

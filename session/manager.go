@@ -28,6 +28,8 @@ type Manager struct {
 	ended    func(context.Context, *Session, string)
 	failed   func(context.Context, *Session, error)
 	answered func(result string)
+	notKept  func(context.Context, *Session, error)
+	broken   func(ctx context.Context, id string, lasting bool, err error)
 
 	replica  replica
 	link     link
@@ -37,16 +39,18 @@ type Manager struct {
 
 	flights singleflight.Group // renewals under way, by key
 	slides  singleflight.Group
-	queues  queues
+	gates   gates
 	pauses  pauses
 	unsaved unsaved
+	alarms  alarms
 	work    *work
 }
 
 // RefreshFunc renews the tokens of s at the provider they came from. An error that wraps ErrRefused ends the session; any
-// other one keeps it. One that wraps ErrUncertain has it called once more with the same session. One with a method
-// RetryAfter() time.Duration tells how long there is no point in trying again. It is called with a context that outlives
-// the request, and at most once at a time for a session.
+// other one keeps it. One that wraps ErrUncertain has it called once more with the same session. After some in a row that
+// wrap ErrAway, it is called but once a second for any session of that provider. One with a method RetryAfter() time.Duration
+// tells how long there is no point in trying again; half a minute is heeded. It is called with a context that outlives the
+// request, and at most once at a time for a session.
 type RefreshFunc func(ctx context.Context, s *Session) (Renewal, error)
 
 // Limits is how long sessions last.
@@ -70,6 +74,14 @@ type Config struct {
 	// has nothing but its ID. RefreshFailed is told of each renewal that came to nothing. Both may be nil.
 	Ended         func(ctx context.Context, s *Session, reason string)
 	RefreshFailed func(ctx context.Context, s *Session, err error)
+
+	// Unsaved is told when the store did not take renewed tokens, which are the only ones that are good: they are served from
+	// memory, and lost with it, while it is tried again. Where that comes to nothing, RefreshFailed is told. It may be nil.
+	Unsaved func(ctx context.Context, s *Session, err error)
+	// Broken is told of a record that did not open, once a minute. Where it is lasting, it did not when it was read once more
+	// either, and the session counts as none: somebody wrote it who does not have the secrets, or one of them is missing here.
+	// Otherwise it was torn on its way. It may be nil.
+	Broken func(ctx context.Context, id string, lasting bool, err error)
 
 	// RefreshTimeout is how long the provider may take to answer. 0: 30 s.
 	RefreshTimeout time.Duration
@@ -114,7 +126,7 @@ func NewManager(cfg Config) (*Manager, error) {
 	m := &Manager{
 		store: cfg.Store, limits: cfg.Limits,
 		before: cfg.RefreshBefore, often: cfg.RefreshEvery, timeout: cfg.RefreshTimeout, most: cfg.MaxPerUser,
-		refresh: cfg.Refresh, revoke: cfg.Revoke, now: cfg.Now, ended: cfg.Ended, failed: cfg.RefreshFailed, answered: cfg.Cached,
+		refresh: cfg.Refresh, revoke: cfg.Revoke, now: cfg.Now, ended: cfg.Ended, failed: cfg.RefreshFailed, answered: cfg.Cached, notKept: cfg.Unsaved, broken: cfg.Broken,
 		cache: newCache(), work: newWork(),
 	}
 	m.sealed.Store(&keys{envelopes{cfg.Secrets, press, cfg.RevokeOnEnd}, newIndexKeys(cfg.Secrets)})
@@ -133,6 +145,12 @@ func NewManager(cfg Config) (*Manager, error) {
 	}
 	if m.answered == nil {
 		m.answered = func(string) {}
+	}
+	if m.notKept == nil {
+		m.notKept = func(context.Context, *Session, error) {}
+	}
+	if m.broken == nil {
+		m.broken = func(context.Context, string, bool, error) {}
 	}
 	return m, nil
 }

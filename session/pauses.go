@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// pauses is the sessions whose last renewal failed, why, and until when there is no point in trying again.
+// pauses is the sessions whose last renewal failed, why, and until when there is no point in trying again: by the monotonic
+// clock, or one that is set back would make a second an hour.
 type pauses struct {
 	mu    sync.Mutex
 	byKey map[Key]failure
@@ -29,10 +30,19 @@ type retryAfter interface {
 	RetryAfter() time.Duration
 }
 
-func (p *pauses) begin(key Key, now time.Time, cause error) {
-	pause := failedPause
-	if asked, ok := errors.AsType[retryAfter](cause); ok {
-		pause = min(max(pause, asked.RetryAfter()), askedPause)
+// askedFor is how long the error asks to wait, within bounds.
+func askedFor(err error) (time.Duration, bool) {
+	asked, ok := errors.AsType[retryAfter](err)
+	if !ok || asked.RetryAfter() <= 0 {
+		return 0, false
+	}
+	return min(asked.RetryAfter(), askedPause), true
+}
+
+func (p *pauses) begin(key Key, cause error) {
+	pause, now := failedPause, time.Now()
+	if asked, ok := askedFor(cause); ok {
+		pause = max(pause, asked)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -56,10 +66,10 @@ func (p *pauses) end(key Key) {
 }
 
 // on returns why there is a pause, nil where there is none.
-func (p *pauses) on(key Key, now time.Time) error {
+func (p *pauses) on(key Key) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if f := p.byKey[key]; now.Before(f.until) {
+	if f, ok := p.byKey[key]; ok && time.Now().Before(f.until) {
 		return f.cause
 	}
 	return nil

@@ -39,11 +39,15 @@ func (m *Manager) Fresh(ctx context.Context, t Ticket, s *Session, atLeast time.
 		return s, nil
 	}
 	key := t.key()
-	if err := m.pauses.on(key, now); err != nil {
+	pause := m.pauses.on(key)
+	if pause == nil {
+		pause = m.gates.of(s.Provider).shut()
+	}
+	if pause != nil {
 		if serves {
 			return s, nil
 		}
-		return nil, fmt.Errorf("refresh session: %w", err)
+		return nil, fmt.Errorf("refresh session: %w", pause)
 	}
 	answer := m.flights.DoChan(string(key[:]), func() (any, error) { return m.renew(ctx, t, s.Generation) })
 	if serves {

@@ -21,7 +21,8 @@ type renewal struct {
 	key    Key
 	seen   uint64 // generation
 	lease  *lease // nil where another replica has it, or who saves the answer
-	leave  func() // the queue of the provider
+	gate   *gate
+	leave  func() // the gate
 }
 
 // intent is what a record says of a renewal that was begun. It goes with the next generation, or with an answer that
@@ -69,7 +70,8 @@ func (r *renewal) turn() (s *Session, done bool, err error) {
 	if s, done, err = r.look(ctx); err != nil || done {
 		return s, done, err
 	}
-	if r.leave, err = r.queues.enter(ctx, s.Provider); err != nil {
+	r.gate = r.gates.of(s.Provider)
+	if r.leave, err = r.gate.enter(ctx); err != nil {
 		return nil, false, err
 	}
 	changes, stop := r.Watch(r.key.String())
@@ -147,6 +149,9 @@ func (r *renewal) pause(ctx context.Context, changes <-chan Change) bool {
 
 // run renews what turn returned, with the lease. One answer that got lost is asked for once more.
 func (r *renewal) run(s *Session) (*Session, error) {
+	if err := r.gate.pass(); err != nil {
+		return nil, err
+	}
 	again := s.intent.by == "" // otherwise this is the second time already
 	for {
 		if err := r.intend(s); err != nil {
@@ -201,6 +206,7 @@ func (r *renewal) ask(s *Session) (Renewal, error) {
 	ctx, cancel := r.work.detached(r.ctx, r.timeout)
 	defer cancel()
 	answer, err := r.refresh(ctx, s)
+	r.gate.heard(err)
 	if err == nil && answer.Tokens.Access == "" {
 		err = errors.New("renewal without an access token")
 	}

@@ -412,40 +412,6 @@ func TestAProviderThatSaysWhenToComeBackIsHeeded(t *testing.T) {
 	}
 }
 
-func TestSoManyRenewalsAtATimeAreUnderWayAtAProvider(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var mu sync.Mutex
-		now, most, all := 0, 0, 0
-		h := newHouse(t, func(cfg *session.Config) {
-			cfg.Refresh = func(context.Context, *session.Session) (session.Renewal, error) {
-				mu.Lock()
-				now++
-				most, all = max(most, now), all+1
-				mu.Unlock()
-				time.Sleep(100 * time.Millisecond)
-				mu.Lock()
-				now--
-				mu.Unlock()
-				return session.Renewal{Tokens: session.Tokens{Access: "new", Expiry: time.Now().Add(time.Hour)}}, nil
-			}
-		})
-		var tickets []session.Ticket
-		for range 100 {
-			ticket, _ := h.start()
-			tickets = append(tickets, ticket)
-		}
-		time.Sleep(20 * time.Minute)
-		var done sync.WaitGroup
-		for _, ticket := range tickets {
-			done.Go(func() { wantAccess(t, h.fresh(ticket), "new") })
-		}
-		done.Wait()
-		if most != 32 || all != 100 {
-			t.Errorf("%d at a time, %d in all", most, all)
-		}
-	})
-}
-
 func TestTokensOfASessionThatEndedMeanwhileAreHandedBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		revoked := make(chan secret.Text, 1)

@@ -78,6 +78,51 @@ func TestEachFlippedByteMakesTheSessionNone(t *testing.T) {
 	})
 }
 
+// Whoever has the cookie of such a session can ask again and again.
+func TestARecordThatDoesNotOpenIsToldOfOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		ticket, s := h.start()
+		tamper := func(r session.Record) session.Record { r.Tokens = flipped(r.Tokens, 40); return r }
+		h.tampered(1, tamper)
+		for range 3 {
+			h.load(ticket)
+		}
+		h.wantBroken("torn " + s.ID)
+		h.tampered(-1, tamper)
+		for range 3 {
+			h.wantGone(ticket)
+		}
+		h.wantBroken("torn "+s.ID, "tampered "+s.ID)
+		time.Sleep(time.Minute)
+		h.wantGone(ticket)
+		h.wantBroken("torn "+s.ID, "tampered "+s.ID, "tampered "+s.ID)
+		h.wantEnded() // it is not ours to remove: another replica may have the secret that it was sealed under
+
+		h.store.Rewrite(nil)
+		time.Sleep(time.Minute)
+		_, next := h.start()
+		if _, err := houseOver(t, h.store, ring(t, secret.NewKey()), h.provider).Find(t.Context(), next.ID); !errors.Is(err, secret.ErrUnknownKey) {
+			t.Errorf("%v does not say that a secret is missing", err)
+		}
+		h.wantBroken("torn "+s.ID, "tampered "+s.ID, "tampered "+s.ID)
+	})
+}
+
+func TestOfManyRecordsThatDoNotOpenSomeAreToldOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		tickets := h.startMany(1100)
+		h.store.Rewrite(func(_ session.Key, r session.Record) session.Record { r.Generation++; return r })
+		for _, ticket := range tickets {
+			h.wantGone(ticket)
+		}
+		if len(h.broken) != 1024 {
+			t.Errorf("told of %d", len(h.broken))
+		}
+	})
+}
+
 func TestALaterIdleEndThanTheLimitIsNotBelieved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)

@@ -90,6 +90,8 @@ var (
 	// ErrUncertain: the provider may have renewed the tokens, but its answer did not arrive whole. A RefreshFunc wraps
 	// it; the same refresh token is tried once more then. A context that ended is that as well.
 	ErrUncertain = errors.New("session: refresh may have happened")
+	// ErrAway: the provider answers nobody now, or not us: that says nothing about the session. A RefreshFunc wraps it.
+	ErrAway = errors.New("session: provider does not answer")
 	// ErrRefused: the provider refused the refresh token for good (invalid_grant). A RefreshFunc wraps it; it ends the
 	// session.
 	ErrRefused = errors.New("session: refresh token refused")

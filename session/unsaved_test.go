@@ -48,6 +48,9 @@ func TestRenewedTokensSurviveAStoreThatDoesNotTakeThem(t *testing.T) {
 				if n := len(h.failures()); n != 0 {
 					t.Errorf("told of %d failures", n)
 				}
+				if len(h.unsaved) != 1 || h.unsaved[0] == nil {
+					t.Errorf("told of tokens that are in memory alone: %v", h.unsaved)
+				}
 			})
 		})
 	}

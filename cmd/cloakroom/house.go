@@ -33,6 +33,7 @@ type grounds struct {
 	audit    *telemetry.Audit
 
 	store        session.Store
+	recordOpened func(outcome string)    // counts records that did not open
 	background   []func(context.Context) // what runs while it is open
 	sessions     *session.Manager
 	providers    []*provider.Provider

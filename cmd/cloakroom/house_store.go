@@ -20,7 +20,7 @@ import (
 // openStore chooses the engine. Redis does not have to answer yet.
 func (g *grounds) openStore() error {
 	if g.opened.Store.InMemory() {
-		g.store = memstore.New(time.Now)
+		g.store, g.recordOpened = memstore.New(time.Now), func(string) {}
 		return nil
 	}
 	operations := prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -31,6 +31,7 @@ func (g *grounds) openStore() error {
 		Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1},
 	}, []string{"op"})
 	g.registry.MustRegister(operations, duration)
+	g.recordOpened = func(outcome string) { operations.WithLabelValues("open", outcome).Inc() }
 	s := g.opened.Store
 	store, err := redisstore.New(redisstore.Config{
 		URL: s.URL.Reveal(), Username: s.Username, Password: s.Password, Prefix: s.Prefix, Timeout: s.Timeout,
@@ -71,7 +72,12 @@ func (g *grounds) keepSessions(secrets *secret.Ring) error {
 		Now:            g.now,
 		Ended:          g.records.Ended,
 		RefreshFailed:  g.records.RefreshFailed,
-		Cached:         func(result string) { cached.WithLabelValues(result).Inc() },
+		Unsaved:        g.records.Unsaved,
+		Broken: func(ctx context.Context, id string, lasting bool, err error) {
+			g.recordOpened(map[bool]string{true: "tampered", false: "torn"}[lasting])
+			g.records.Broken(ctx, id, lasting, err)
+		},
+		Cached: func(result string) { cached.WithLabelValues(result).Inc() },
 	})
 	if err != nil {
 		return fmt.Errorf("sessions: %w", err)

@@ -4,11 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
 	"cloakroom/exchange"
+	"cloakroom/internal/retryafter"
 )
 
 // Error is an answer of the exchange without a token. An exchange that could not be reached is not an Error.
@@ -48,7 +48,7 @@ const (
 
 // errorOf reads an answer that is not 200. What it says is bounded and printable, since it goes to logs.
 func errorOf(status int, h http.Header, body []byte, now time.Time) *Error {
-	e := &Error{Status: status, RetryAfter: retryAfterOf(h.Get("Retry-After"), now)}
+	e := &Error{Status: status, RetryAfter: retryafter.From(h, now, maxRetryAfter)}
 	var said refusal
 	if json.Unmarshal(body, &said) != nil || len(said.Error) > maxCode || !exchange.ValidScope(string(said.Error)) {
 		return e
@@ -63,15 +63,4 @@ func errorOf(status int, h http.Header, body []byte, now time.Time) *Error {
 		}, said.Description)
 	}
 	return e
-}
-
-// retryAfterOf reads both forms of Retry-After (RFC 9110 section 10.2.3).
-func retryAfterOf(value string, now time.Time) time.Duration {
-	var wait time.Duration
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		wait = time.Duration(seconds) * time.Second
-	} else if at, err := http.ParseTime(value); err == nil {
-		wait = at.Sub(now)
-	}
-	return min(max(wait, 0), maxRetryAfter)
 }
