@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
+	"time"
 
 	"cloakroom/exchange"
 	"cloakroom/internal/telemetry"
@@ -103,9 +105,18 @@ func (s *Server) freshen(w http.ResponseWriter, r *http.Request, v visitor, rout
 	case errors.Is(err, provider.ErrNonsense), errors.Is(err, provider.ErrRejected):
 		s.refuse(w, r, problem{name: problemLoginFailed, status: http.StatusBadGateway, err: err})
 	default:
-		s.refuse(w, r, problem{name: problemProviderUnavailable, err: err})
+		s.refuse(w, r, problem{name: problemProviderUnavailable, retry: int(math.Ceil(patience(err).Seconds())), err: err})
 	}
 	return nil, false
+}
+
+// patience is how long the provider asks to be left alone; 0: it does not.
+func patience(err error) time.Duration {
+	own, ok := errors.AsType[*provider.Error](err)
+	if !ok {
+		return 0
+	}
+	return own.RetryAfter()
 }
 
 var errDeadToken = errors.New("access token has expired and cannot be renewed now")

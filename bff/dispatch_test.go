@@ -3,9 +3,13 @@ package bff
 import (
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"cloakroom/exchange"
 	"cloakroom/internal/idptest"
@@ -168,6 +172,62 @@ func TestRefreshBeforeTheUpstream(t *testing.T) { // A19, B3.17, B3.18
 				}
 			}
 		})
+	}
+}
+
+// F4 "IdP 429/503".
+func TestAProviderThatAsksToBeLeftAloneIsLeftAlone(t *testing.T) {
+	for _, code := range []int{429, 503} {
+		t.Run(strconv.Itoa(code), func(t *testing.T) {
+			t.Parallel()
+			h := open(t, idptest.Config{AccessLifetime: 10 * time.Minute}, nil)
+			var asked atomic.Int32
+			alice, sam := h.browser(), h.browser()
+			alice.signIn("alice")
+			sam.signIn("sam")
+			h.later(11 * time.Minute)
+			h.idp.Set(idptest.Misbehave{Answer: idptest.At(func(w http.ResponseWriter, _ *http.Request) {
+				asked.Add(1)
+				w.Header().Set("Retry-After", "17")
+				w.WriteHeader(code)
+			}, idptest.Token)})
+			for _, b := range []*browser{alice, alice, sam} {
+				res := b.fetch("GET", "/api/orders")
+				wantProblem(t, res, 503, "provider-unavailable")
+				if got := res.Header.Get("Retry-After"); got != "17" || touches(res, "__Host-Http-session") {
+					t.Errorf("Retry-After %q, cookies %v", got, res.Cookies())
+				}
+			}
+			if n := asked.Load(); n != 1 {
+				t.Errorf("asked %d times", n)
+			}
+			if n := testutil.ToFloat64(h.server.records.refresh.WithLabelValues("main", "throttled")); n != 1 {
+				t.Errorf("counted %v times", n)
+			}
+		})
+	}
+}
+
+// faults.md F3.6: a refresh token that may be used up is tried once more, and it is counted.
+func TestAnAnswerOfTheProviderThatGotLostIsAskedForOnceMore(t *testing.T) {
+	h := open(t, idptest.Config{AccessLifetime: 10 * time.Minute}, nil)
+	b := h.browser()
+	b.signIn("alice")
+	h.later(11 * time.Minute)
+	var asked atomic.Int32
+	h.idp.Set(idptest.Misbehave{Answer: func(at idptest.Endpoint, _ http.ResponseWriter, _ *http.Request) bool {
+		if at == idptest.Token && asked.Add(1) == 1 {
+			panic(http.ErrAbortHandler)
+		}
+		return false
+	}})
+	if res := b.fetch("GET", "/api/orders"); res.StatusCode != 200 || asked.Load() != 2 {
+		t.Errorf("got %d %s, and the provider was asked %d times", res.StatusCode, bodyOf(res), asked.Load())
+	}
+	for outcome, want := range map[string]float64{"uncertain": 1, "ok": 1} {
+		if n := testutil.ToFloat64(h.server.records.refresh.WithLabelValues("main", outcome)); n != want {
+			t.Errorf("%s was counted %v times, want %v", outcome, n, want)
+		}
 	}
 }
 

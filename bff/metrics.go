@@ -136,16 +136,10 @@ func refreshOutcome(err error) string {
 		return "refused"
 	case errors.Is(err, session.ErrUncertain), errors.Is(err, provider.ErrUncertain):
 		return "uncertain"
-	case throttled(err):
+	case patience(err) > 0:
 		return "throttled"
 	case errors.Is(err, provider.ErrUnavailable):
 		return "unavailable"
 	}
 	return "failed"
-}
-
-// throttled tells whether the provider asked to be left alone for a while.
-func throttled(err error) bool {
-	own, ok := errors.AsType[*provider.Error](err)
-	return ok && own.RetryAfter() > 0
 }
