@@ -1,6 +1,9 @@
 package session
 
 import (
+	"bytes"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -46,6 +49,10 @@ func (g *graves) reason(key Key) (reason string, ended bool) {
 	return reason, ended
 }
 
+func sortedKeys[V any](byKey map[Key]V) []Key {
+	return slices.SortedFunc(maps.Keys(byKey), func(a, b Key) int { return bytes.Compare(a[:], b[:]) })
+}
+
 func (g *graves) bury(b burial) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -55,14 +62,12 @@ func (g *graves) bury(b burial) {
 	g.burials = append(g.burials, b)
 }
 
-// all lists what is remembered.
+// all lists what is remembered, in an order that hangs on that alone.
 func (g *graves) all(now time.Time) (keys []Key, burials []burial) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, some := range []map[Key]string{g.young, g.old} {
-		for key := range some {
-			keys = append(keys, key)
-		}
+		keys = append(keys, sortedKeys(some)...)
 	}
 	for _, b := range g.burials {
 		if now.Before(b.until) {

@@ -90,13 +90,9 @@ func (w *watchers) tell(key Key, c Change) {
 	}
 }
 
-// keys lists what is watched.
+// keys lists what is watched, in an order that hangs on that alone.
 func (w *watchers) keys() []Key {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	keys := make([]Key, 0, len(w.byKey))
-	for key := range w.byKey {
-		keys = append(keys, key)
-	}
-	return keys
+	return sortedKeys(w.byKey)
 }
