@@ -50,9 +50,9 @@ func (f *frailStore) Load(ctx context.Context, k session.Key) (session.Record, e
 	return f.Store.Load(ctx, k)
 }
 
-func (f *frailStore) Delete(ctx context.Context, k session.Key) (bool, error) {
+func (f *frailStore) Delete(ctx context.Context, k session.Key) (session.Record, error) {
 	if err := f.fault("Delete"); err != nil {
-		return false, err
+		return session.Record{}, err
 	}
 	return f.Store.Delete(ctx, k)
 }

@@ -118,7 +118,7 @@ func open(t *testing.T, manners idptest.Config, change func(*house, *Config)) *h
 		Store: h.store, Secrets: cfg.Secrets, Limits: session.Limits{Idle: 30 * time.Minute, Absolute: 12 * time.Hour},
 		RefreshBefore: time.Minute, Refresh: Refresher([]*provider.Provider{h.provider}, cfg.Records), Now: h.now,
 		Ended: cfg.Records.Ended, RefreshFailed: cfg.Records.RefreshFailed, RevokeOnEnd: h.revokeOnEnd,
-		Revoke: func(ctx context.Context, _ string, refresh secret.Text) { _ = h.provider.Revoke(ctx, refresh) },
+		Revoke: Revoker([]*provider.Provider{h.provider}, log),
 	})
 	if err != nil {
 		t.Fatal(err)

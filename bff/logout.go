@@ -2,7 +2,6 @@ package bff
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
 	"time"
@@ -10,7 +9,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"cloakroom/provider"
-	"cloakroom/secret"
 	"cloakroom/session"
 )
 
@@ -32,24 +30,17 @@ func (s *Server) logout(c echo.Context, v visitor) {
 		}
 		returnTo = clean
 	}
-	if v.session, err = s.whole(r.Context(), v); err != nil {
-		s.refuse(w, r, problem{name: problemStoreUnavailable, err: err})
-		return
+	if v.session != nil {
+		if v.session, err = s.endOwn(r.Context(), v, "logout"); err != nil {
+			s.refuse(w, r, problem{name: problemStoreUnavailable, err: err})
+			return
+		}
+		s.records.signedOut(r.Context(), v.session)
 	}
 	location, err := s.farewell(v, returnTo)
 	if err != nil {
 		s.refuse(w, r, problem{name: problemInternal, err: err})
 		return
-	}
-	if v.session != nil {
-		if err := s.sessions.End(r.Context(), v.session.ID, "logout"); err != nil {
-			s.refuse(w, r, problem{name: problemStoreUnavailable, err: err})
-			return
-		}
-		s.records.signedOut(r.Context(), v.session)
-		if p, ok := s.providers[v.session.Provider]; ok {
-			s.revokeLater(p, v.session.Tokens.Refresh)
-		}
 	}
 	s.cookies.clearSession(w)
 	w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
@@ -60,21 +51,16 @@ func (s *Server) logout(c echo.Context, v visitor) {
 	writeJSON(w, http.StatusOK, "application/json", map[string]string{"logout_url": location})
 }
 
-// whole is the visitor's session with all its tokens, of which requests have the access token alone.
-func (s *Server) whole(ctx context.Context, v visitor) (*session.Session, error) {
-	if v.session == nil {
-		return nil, nil
+// endOwn ends the visitor's session, revokes the refresh token that it had at its end, and returns it with its last tokens;
+// without, where it was gone already.
+func (s *Server) endOwn(ctx context.Context, v visitor, reason string) (*session.Session, error) {
+	last := *v.session
+	var err error
+	last.Tokens, err = s.sessions.SignOut(ctx, v.ticket, reason)
+	if p, ok := s.providers[last.Provider]; ok {
+		s.revokeLater(p, last.Tokens.Refresh) // also where another replica could not be told
 	}
-	tokens, err := s.sessions.Tokens(ctx, v.ticket)
-	switch {
-	case errors.Is(err, session.ErrNotFound):
-		return v.session, nil // it has just ended
-	case err != nil:
-		return nil, err
-	}
-	found := *v.session
-	found.Tokens = tokens
-	return &found, nil
+	return &last, err
 }
 
 // farewell is where the browser goes to sign out at the provider as well (OpenID Connect RP-Initiated Logout 1.0 section 2).
@@ -109,30 +95,4 @@ func (s *Server) loggedOut(c echo.Context, _ visitor) {
 		target = f.ReturnTo
 	}
 	redirect(w, http.StatusSeeOther, target)
-}
-
-// revokeLater tells the provider that a refresh token is of no more use (RFC 7009), without keeping the browser waiting.
-// It is tried a few times: the provider may be down, which must not keep anyone from signing out.
-func (s *Server) revokeLater(p LoginProvider, refresh secret.Text) {
-	if refresh == "" {
-		return
-	}
-	s.later(func(ctx context.Context) {
-		for _, pause := range []time.Duration{0, time.Second, 5 * time.Second} {
-			select {
-			case <-ctx.Done():
-				s.log.Warn("refresh token not revoked", "provider", p.Name(), "error", ctx.Err())
-				return
-			case <-time.After(pause):
-			}
-			err := p.Revoke(ctx, refresh)
-			if err == nil {
-				return
-			}
-			s.log.Warn("revoke refresh token", "provider", p.Name(), "error", err)
-			if !errors.Is(err, provider.ErrUnavailable) {
-				return // it would say the same again
-			}
-		}
-	})
 }

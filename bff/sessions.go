@@ -83,20 +83,17 @@ func (s *Server) endOwnSession(c echo.Context, v visitor) {
 		s.refuse(w, r, problem{name: problemStoreUnavailable, err: err})
 		return
 	}
-	if found.ID == v.session.ID {
-		if v.session, err = s.whole(r.Context(), v); err != nil {
-			s.refuse(w, r, problem{name: problemStoreUnavailable, err: err})
-			return
-		}
+	own := found.ID == v.session.ID
+	if own {
+		_, err = s.endOwn(r.Context(), v, "revoked")
+	} else {
+		err = s.sessions.End(r.Context(), found.ID, "revoked")
 	}
-	if err := s.sessions.End(r.Context(), found.ID, "revoked"); err != nil {
+	if err != nil {
 		s.refuse(w, r, problem{name: problemStoreUnavailable, err: err})
 		return
 	}
-	if found.ID == v.session.ID {
-		if p, ok := s.providers[v.session.Provider]; ok {
-			s.revokeLater(p, v.session.Tokens.Refresh)
-		}
+	if own {
 		s.cookies.clearSession(w)
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -103,7 +103,7 @@ func (r *renewal) notRenewed(was *Session, cause error) (*Session, error) {
 	if s.Generation != was.Generation {
 		return s, nil
 	}
-	if _, err := r.end(ctx, r.key, reasonRefused, false); err != nil {
+	if _, err := r.end(ctx, r.key, nil, reasonRefused); err != nil {
 		return nil, err
 	}
 	return nil, fmt.Errorf("%w: %w", ErrNotFound, cause)

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -23,34 +24,72 @@ func (m *Manager) End(ctx context.Context, id, reason string) error {
 	if !ok {
 		return nil
 	}
-	if _, err := m.end(ctx, key, reason, false); err != nil {
+	if _, err := m.end(ctx, key, nil, reason); err != nil {
 		return fmt.Errorf("end session: %w", err)
 	}
 	return nil
 }
 
-// end tells whether there was a session.
-func (m *Manager) end(ctx context.Context, key Key, reason string, revoke bool) (existed bool, err error) {
-	s := &Session{ID: key.String()} // gone, or nobody can open it: it is removed, whatever it is
-	r, err := m.store.Load(ctx, key)
-	if err == nil {
-		if found, err := m.open(key, nil, r, bare); err == nil {
-			s = found
-		}
-	}
-	existed, err = m.store.Delete(ctx, key)
-	m.cache.drop(key)
+// SignOut is End for whoever has the ticket. It returns the tokens that the session had then, which a renewal under way may
+// have changed since it was loaded; none where it was gone already. Tokens beside an error are those of a session that has
+// ended, and that some replica may not know of yet.
+func (m *Manager) SignOut(ctx context.Context, t Ticket, reason string) (Tokens, error) {
+	last, err := m.end(ctx, t.key(), &t, reason)
 	if err != nil {
-		return false, cannotTell(err)
+		err = fmt.Errorf("sign out: %w", err)
+	}
+	return last.Tokens, err
+}
+
+// remains is what was left of a session when it ended.
+type remains struct {
+	*Session // its ID at least
+	existed  bool
+	record   Record
+}
+
+// end removes a record, whatever it is: it may be one that nobody can open.
+func (m *Manager) end(ctx context.Context, key Key, ticket *Ticket, reason string) (remains, error) {
+	last := remains{Session: &Session{ID: key.String()}}
+	var err error
+	last.record, err = m.store.Delete(ctx, key)
+	m.cache.drop(key)
+	switch {
+	case err == nil:
+		last.existed = true
+		last.Session = m.exhume(key, ticket, last.record)
+	case errors.Is(err, ErrBroken):
+		last.existed = true
+	case !errors.Is(err, ErrNotFound):
+		return last, cannotTell(err)
 	}
 	m.noteEnded(key, reason)
-	if existed {
-		m.ended(ctx, s, reason)
-		if revoke {
-			m.revokeLater(ctx, s.Provider, m.keys().envelopes.refreshToken(key, r))
+	if last.existed {
+		m.ended(ctx, last.Session, reason)
+	}
+	return last, m.tell(ctx, message{kind: endedMessage, key: key, reason: reason})
+}
+
+// exhume opens what can be opened of a record that is gone.
+func (m *Manager) exhume(key Key, ticket *Ticket, r Record) *Session {
+	if ticket != nil {
+		if s, err := m.open(key, ticket, r, whole); err == nil {
+			return s
 		}
 	}
-	return existed, m.tell(ctx, message{kind: endedMessage, key: key, reason: reason})
+	if s, err := m.open(key, nil, r, bare); err == nil {
+		return s
+	}
+	return &Session{ID: key.String()}
+}
+
+// endAndRevoke is end for whoever has no ticket: the refresh token is revoked where it was kept for that.
+func (m *Manager) endAndRevoke(ctx context.Context, key Key, reason string) (existed bool, err error) {
+	last, err := m.end(ctx, key, nil, reason)
+	if last.existed {
+		m.revokeLater(ctx, last.Provider, m.keys().envelopes.refreshToken(key, last.record))
+	}
+	return last.existed, err
 }
 
 // tell publishes. What cannot be published is tried again in the background: until it is heard, other replicas go on with

@@ -298,6 +298,62 @@ func TestTheThirdEnvelopeIsThereOnlyWhenAskedFor(t *testing.T) {
 	})
 }
 
+// A renewal may have brought other tokens than whoever signs out has seen.
+func TestWhoSignsOutGetsTheTokensOfTheEnd(t *testing.T) {
+	for name, tt := range map[string]struct {
+		before func(h, b *house, ticket session.Ticket)
+		want   secret.Text
+	}{
+		"as they were":            {func(*house, *house, session.Ticket) {}, "refresh-canary-0"},
+		"renewed a moment before": {func(_, b *house, ticket session.Ticket) { b.fresh(ticket) }, "refresh-canary-1"},
+		"renewed, and in memory alone": {func(h, _ *house, ticket session.Ticket) {
+			h.breakAtAnswer(sessiontest.FailsBefore)
+			h.fresh(ticket)
+		}, "refresh-canary-1"},
+		"gone already": {func(h, _ *house, ticket session.Ticket) { _ = h.End(h.t.Context(), ticket.ID(), "logout") }, ""},
+		"not to be opened": {func(h, _ *house, ticket session.Ticket) {
+			h.store.Rewrite(func(_ session.Key, r session.Record) session.Record { r.Tokens = flipped(r.Tokens, 40); return r })
+		}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse(t)
+				b := h.another()
+				ticket, _ := h.start()
+				time.Sleep(20 * time.Minute)
+				tt.before(h, b, ticket)
+				last, err := h.SignOut(t.Context(), ticket, "logout")
+				if err != nil || last.Refresh != tt.want {
+					t.Errorf("the refresh token is %s, want %s; %v", last.Refresh.Reveal(), tt.want.Reveal(), err)
+				}
+				h.wantGone(ticket)
+				h.wantEnded("logout " + subject)
+			})
+		})
+	}
+}
+
+func TestWhoSignsOutGetsTheTokensThoughOthersWereNotTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		ticket, _ := h.start()
+		h.store.Next(sessiontest.Publish, sessiontest.FailsBefore)
+		last, err := h.SignOut(t.Context(), ticket, "logout")
+		wantUnavailable(t, "sign out", err)
+		if last.Refresh != "refresh-canary-0" {
+			t.Error("nobody will ever have that refresh token again")
+		}
+		h.store.Next(sessiontest.Delete, sessiontest.FailsBefore)
+		other, _ := h.start()
+		last, err = h.SignOut(t.Context(), other, "logout")
+		wantUnavailable(t, "sign out", err)
+		if last.Refresh != "" {
+			t.Error("the session may live on")
+		}
+		h.load(other)
+	})
+}
+
 // A store that fails over may bring back what it had acknowledged as deleted.
 func TestWhatAFailOverBringsBackStaysEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

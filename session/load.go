@@ -37,15 +37,6 @@ func (m *Manager) Find(ctx context.Context, id string) (*Session, error) {
 	return s.withoutTokens(), nil
 }
 
-// Tokens returns all tokens of a session, from the store. The error is ErrNotFound or ErrUnavailable.
-func (m *Manager) Tokens(ctx context.Context, t Ticket) (Tokens, error) {
-	s, err := m.load(ctx, t.key(), &t, whole)
-	if err != nil {
-		return Tokens{}, fmt.Errorf("load tokens: %w", err)
-	}
-	return s.Tokens, nil
-}
-
 // recent is load, answered from memory where that can be believed.
 func (m *Manager) recent(ctx context.Context, key Key, ticket *Ticket) (*Session, error) {
 	s, believed := m.cache.get(key, ticket != nil)

@@ -80,7 +80,7 @@ func (m *Manager) endAll(ctx context.Context, sel Selector, reason string) (n in
 		if err != nil && !errors.Is(err, errVersion) {
 			return err
 		}
-		existed, err := m.end(ctx, key, reason, true)
+		existed, err := m.endAndRevoke(ctx, key, reason)
 		if existed {
 			n++
 		}

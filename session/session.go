@@ -39,7 +39,7 @@ type Session struct {
 	Address   string
 
 	// Tokens has the access token alone, and nothing when the session was found by its handle. All of them has the session
-	// that a RefreshFunc is called with; Manager.Tokens returns them.
+	// that a RefreshFunc is called with; Manager.SignOut returns them.
 	Tokens Tokens
 
 	renewed time.Time // when the provider issued the tokens

@@ -105,16 +105,18 @@ func (s road) Slide(ctx context.Context, key session.Key, idle time.Time) error 
 	return s.travel(ctx, "slide", key[:], func() error { return s.Store.Slide(ctx, key, idle) })
 }
 
-func (s road) Delete(ctx context.Context, key session.Key) (existed bool, err error) {
+func (s road) Delete(ctx context.Context, key session.Key) (r session.Record, err error) {
 	err = s.travel(ctx, "delete", key[:], func() error {
-		old, missing := s.Store.Load(context.Background(), key)
-		existed, err = s.Store.Delete(context.Background(), key)
-		if err == nil && missing == nil {
+		r, err = s.Store.Delete(context.Background(), key)
+		if old := r; err == nil {
 			s.r.w.wrote(write{time.Now(), key, func(ctx context.Context) { _ = s.Store.Create(ctx, key, old, nil) }, "delete"}, false)
 		}
 		return err
 	})
-	return existed && err == nil, err
+	if err != nil {
+		return session.Record{}, err
+	}
+	return r, nil
 }
 
 func (s road) Members(ctx context.Context, index session.Index) (keys []session.Key, err error) {

@@ -90,7 +90,12 @@ func (m *Manager) admit(ctx context.Context, s *Session, begun time.Time) error 
 		key, _ := parseHandle(old.ID)
 		// A provider may end all that hangs on its own session with one refresh token, and this one hangs on it too.
 		shared := s.ProviderSID != "" && old.ProviderSID == s.ProviderSID
-		if _, err := m.end(ctx, key, reasonRevoked, !shared); err != nil {
+		if shared {
+			_, err = m.end(ctx, key, nil, reasonRevoked)
+		} else {
+			_, err = m.endAndRevoke(ctx, key, reasonRevoked)
+		}
+		if err != nil {
 			return err
 		}
 	}

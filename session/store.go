@@ -31,8 +31,9 @@ type Store interface {
 	// ended is never brought back.
 	Slide(ctx context.Context, key Key, idle time.Time) error
 
-	// Delete removes the record and tells whether there was one.
-	Delete(ctx context.Context, key Key) (existed bool, err error)
+	// Delete removes the record and returns it as it was then. ErrNotFound when there was none; ErrBroken when what was there
+	// cannot be read as a record, and is gone.
+	Delete(ctx context.Context, key Key) (Record, error)
 
 	// Members lists the keys entered in an index, in no order. Some may be of records that have ended.
 	Members(ctx context.Context, index Index) ([]Key, error)

@@ -10,7 +10,6 @@ import (
 
 	"cloakroom/bff"
 	"cloakroom/exchange"
-	"cloakroom/provider"
 	"cloakroom/secret"
 	"cloakroom/session"
 	"cloakroom/session/memstore"
@@ -68,7 +67,7 @@ func (g *grounds) keepSessions(secrets *secret.Ring) error {
 		Refresh:        bff.Refresher(g.providers, g.records),
 		RefreshTimeout: g.longestRefresh(),
 		RevokeOnEnd:    g.opened.Session.RevokeOnEnd == "always",
-		Revoke:         g.revoke,
+		Revoke:         bff.Revoker(g.providers, g.log),
 		Now:            g.now,
 		Ended:          g.records.Ended,
 		RefreshFailed:  g.records.RefreshFailed,
@@ -95,33 +94,6 @@ func (g *grounds) longestRefresh() time.Duration {
 		longest = max(longest, p.Timeout)
 	}
 	return 2*longest + time.Second
-}
-
-// revokePauses stand before each attempt to revoke a refresh token of a session that has ended.
-var revokePauses = []time.Duration{0, time.Second, 5 * time.Second}
-
-// revoke tells the provider that a refresh token is of no more use (RFC 7009). It may be down: it is told a few times.
-func (g *grounds) revoke(ctx context.Context, name string, refresh secret.Text) {
-	for _, p := range g.providers {
-		if p.Name() != name {
-			continue
-		}
-		for _, pause := range revokePauses {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(pause):
-			}
-			err := p.Revoke(ctx, refresh)
-			if err == nil {
-				return
-			}
-			g.log.WarnContext(ctx, "revoke refresh token", "provider", name, "error", err)
-			if !errors.Is(err, provider.ErrUnavailable) {
-				return // it would say the same again
-			}
-		}
-	}
 }
 
 // evidence finds what is known of the person behind a session's handle, for the exchange.

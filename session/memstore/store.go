@@ -126,14 +126,17 @@ func (s *Store) Slide(ctx context.Context, key session.Key, idle time.Time) erro
 }
 
 // Delete implements session.Store.
-func (s *Store) Delete(ctx context.Context, key session.Key) (existed bool, err error) {
+func (s *Store) Delete(ctx context.Context, key session.Key) (session.Record, error) {
 	defer s.lock()()
 	if err := alive(ctx); err != nil {
-		return false, err
+		return session.Record{}, err
 	}
-	_, existed = s.live(key)
+	r, ok := s.live(key)
+	if !ok {
+		return session.Record{}, session.ErrNotFound
+	}
 	delete(s.records, key)
-	return existed, nil
+	return r, nil
 }
 
 // Members implements session.Store.

@@ -50,8 +50,8 @@ func life(ctx context.Context, s *Store) error {
 	for range 2 {
 		step("bury", true, s.Bury(ctx, index, time.Now(), time.Minute))
 	}
-	existed, err := s.Delete(ctx, key)
-	step("delete", existed, err)
+	last, err := s.Delete(ctx, key)
+	step("delete", last.Generation == 2, err)
 	at, err = s.Buried(ctx, []session.Index{"nobody", index})
 	step("buried", !at.IsZero(), err)
 	step("publish", true, s.Publish(ctx, key[:]))

@@ -59,19 +59,24 @@ func (s *Store) Create(ctx context.Context, key session.Key, r session.Record, i
 // Load implements session.Store.
 func (s *Store) Load(ctx context.Context, key session.Key) (r session.Record, err error) {
 	err = s.do(ctx, "load", func(ctx context.Context) error {
-		raw, err := s.client.Get(ctx, s.record(key)).Bytes()
-		switch {
-		case errors.Is(err, redis.Nil):
-			return session.ErrNotFound
-		case redis.HasErrorPrefix(err, "WRONGTYPE"):
-			return session.ErrBroken
-		case err != nil:
-			return err
-		}
-		r, err = decode(raw)
+		r, err = read(s.client.Get(ctx, s.record(key)))
 		return err
 	})
 	return r, err
+}
+
+// read makes a record of an answer.
+func read(answer *redis.StringCmd) (session.Record, error) {
+	raw, err := answer.Bytes()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return session.Record{}, session.ErrNotFound
+	case redis.HasErrorPrefix(err, "WRONGTYPE"):
+		return session.Record{}, session.ErrBroken
+	case err != nil:
+		return session.Record{}, err
+	}
+	return decode(raw)
 }
 
 // Replace implements session.Store.
@@ -103,13 +108,22 @@ func (s *Store) Slide(ctx context.Context, key session.Key, idle time.Time) erro
 }
 
 // Delete implements session.Store.
-func (s *Store) Delete(ctx context.Context, key session.Key) (existed bool, err error) {
+func (s *Store) Delete(ctx context.Context, key session.Key) (r session.Record, err error) {
 	err = s.do(ctx, "delete", func(ctx context.Context) error {
-		n, err := s.client.Del(ctx, s.record(key)).Result()
-		existed = n > 0
+		answer := s.client.GetDel(ctx, s.record(key))
+		if redis.HasErrorPrefix(answer.Err(), "WRONGTYPE") { // then it is still there
+			if err := s.client.Del(ctx, s.record(key)).Err(); err != nil {
+				return err
+			}
+			return session.ErrBroken
+		}
+		r, err = read(answer)
+		if errors.Is(err, errLayout) {
+			return session.ErrBroken
+		}
 		return err
 	})
-	return existed, err
+	return r, err
 }
 
 // Members implements session.Store.

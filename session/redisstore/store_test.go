@@ -194,6 +194,27 @@ func TestWhatIsStoredIsARecordOrSaidNotToBe(t *testing.T) {
 	}
 }
 
+// Whatever stands there: what is to end does.
+func TestWhatIsNoRecordIsRemovedToo(t *testing.T) {
+	server := miniredis.RunT(t)
+	s := open(t, Config{URL: "redis://" + server.Addr(), Prefix: "p:"})
+	name := "p:session:{" + session.Key{1}.String() + "}"
+	for what, put := range map[string]func(){
+		"nothing in it":              func() { _ = server.Set(name, "") },
+		"of the next release":        func() { _ = server.Set(name, "\x02something") },
+		"a list":                     func() { _, _ = server.Push(name, "something") },
+		"shorter than it says it is": func() { _ = server.Set(name, "\x01something") },
+	} {
+		put()
+		if _, err := s.Delete(t.Context(), session.Key{1}); !errors.Is(err, session.ErrBroken) {
+			t.Errorf("%s: %v, want ErrBroken", what, err)
+		}
+		if server.Exists(name) {
+			t.Errorf("%s: it is still there", what)
+		}
+	}
+}
+
 func TestAForeignEntryOfAnIndexIsPassedOver(t *testing.T) {
 	server := miniredis.RunT(t)
 	s := open(t, Config{URL: "redis://" + server.Addr()})

@@ -161,9 +161,8 @@ func endsIdle(b *bench) {
 	b.want(key, r)
 	b.advance(time.Second)
 	b.wantGone(key)
-	if existed, err := b.Delete(b.Context(), key); err != nil || existed {
-		b.Errorf("delete: %t, %v", existed, err)
-	}
+	_, err := b.Delete(b.Context(), key)
+	b.wantError(err, session.ErrNotFound)
 }
 
 func endsAbsolutely(b *bench) {
@@ -220,12 +219,19 @@ func indexOutlives(b *bench) {
 func deleted(b *bench) {
 	ctx := b.Context()
 	key := b.create(b.newRecord(1, time.Hour, time.Hour))
-	for _, want := range []bool{true, false} {
-		if existed, err := b.Delete(ctx, key); err != nil || existed != want {
-			b.Errorf("existed: %t, %v; want %t", existed, err, want)
-		}
-		b.wantGone(key)
+	r := b.newRecord(2, time.Hour, time.Hour)
+	if err := b.Replace(ctx, key, 1, r); err != nil {
+		b.Fatal(err)
 	}
+	last, err := b.Delete(ctx, key)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.same(last, r)
+	b.wantGone(key)
+	_, err = b.Delete(ctx, key)
+	b.wantError(err, session.ErrNotFound)
+	b.wantGone(key)
 }
 
 func claimed(b *bench) {

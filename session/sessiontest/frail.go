@@ -94,7 +94,7 @@ func (f *Frail) Calls(op Op) int {
 	return f.calls[op]
 }
 
-// Rewrite changes what Load answers, nil: nothing. The function must not change the record's bytes but return others.
+// Rewrite changes what Load and Delete answer, nil: nothing. The function must not change the record's bytes but return others.
 func (f *Frail) Rewrite(load func(session.Key, session.Record) session.Record) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -128,18 +128,26 @@ func (f *Frail) Create(ctx context.Context, key session.Key, r session.Record, i
 }
 
 // Load implements session.Store.
-func (f *Frail) Load(ctx context.Context, key session.Key) (r session.Record, err error) {
-	err = f.call(ctx, Load, func() error {
-		r, err = f.Store.Load(ctx, key)
+func (f *Frail) Load(ctx context.Context, key session.Key) (session.Record, error) {
+	return f.answer(ctx, Load, key, f.Store.Load)
+}
+
+// answer is an operation that answers with a record.
+func (f *Frail) answer(ctx context.Context, op Op, key session.Key, do func(context.Context, session.Key) (session.Record, error)) (r session.Record, err error) {
+	err = f.call(ctx, op, func() error {
+		r, err = do(ctx, key)
 		return err
 	})
+	if err != nil {
+		return session.Record{}, err
+	}
 	f.mu.Lock()
 	rewrite := f.rewrite
 	f.mu.Unlock()
-	if err == nil && rewrite != nil {
+	if rewrite != nil {
 		return rewrite(key, r), nil
 	}
-	return r, err
+	return r, nil
 }
 
 // Replace implements session.Store.
@@ -153,12 +161,8 @@ func (f *Frail) Slide(ctx context.Context, key session.Key, idle time.Time) erro
 }
 
 // Delete implements session.Store.
-func (f *Frail) Delete(ctx context.Context, key session.Key) (existed bool, err error) {
-	err = f.call(ctx, Delete, func() error {
-		existed, err = f.Store.Delete(ctx, key)
-		return err
-	})
-	return existed && err == nil, err
+func (f *Frail) Delete(ctx context.Context, key session.Key) (session.Record, error) {
+	return f.answer(ctx, Delete, key, f.Store.Delete)
 }
 
 // Members implements session.Store.

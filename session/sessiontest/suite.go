@@ -103,6 +103,11 @@ func (b *bench) want(key session.Key, want session.Record) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	b.same(got, want)
+}
+
+func (b *bench) same(got, want session.Record) {
+	b.Helper()
 	if got.Generation != want.Generation || !bytes.Equal(got.Tokens, want.Tokens) || !bytes.Equal(got.Info, want.Info) ||
 		!got.Idle.Equal(want.Idle) || !got.Expires.Equal(want.Expires) {
 		b.Errorf("got generation %d, %q, %q, idle %v, expires %v\nwant %d, %q, %q, %v, %v", got.Generation, got.Tokens, got.Info,
