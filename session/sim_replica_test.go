@@ -27,16 +27,17 @@ type simReplica struct {
 	cutOffUntil time.Time
 	drop        context.CancelFunc
 	calls       map[*family]int // to the provider, under way
+	handing     map[*family]int // back to the provider
 }
 
 func (w *world) newReplica(place, incarnation int) *simReplica {
 	r := &simReplica{
 		w: w, name: fmt.Sprintf("replica %d.%d", place, incarnation), place: place, crashed: make(chan struct{}),
-		calls: map[*family]int{},
+		calls: map[*family]int{}, handing: map[*family]int{},
 	}
 	m, err := session.NewManager(session.Config{
 		Store: road{w.store, r}, Secrets: w.ring, Limits: session.Limits{Idle: 24 * time.Hour, Absolute: 24 * time.Hour},
-		RefreshBefore: 15 * time.Second, RefreshTimeout: w.timeout, Refresh: r.refresh,
+		RefreshBefore: 15 * time.Second, RefreshTimeout: w.timeout, Refresh: r.refresh, Revoke: r.revoke,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -105,9 +106,7 @@ func (r *simReplica) step() {
 		r.calls[f] = 0
 	}
 	for _, f := range w.families {
-		if f.delivered != nil && f.delivered.by == r {
-			f.excuse("a replica crashed between the provider's answer and the write")
-		}
+		f.crashed(r)
 	}
 	close(r.crashed)
 	down := time.Duration(1+r.fate("down", nil).IntN(5000)) * time.Millisecond

@@ -19,10 +19,11 @@ type road struct {
 
 // write is one that the store acknowledged, and how it is undone.
 type write struct {
-	at   time.Time
-	key  session.Key
-	undo func(context.Context)
-	what string
+	at      time.Time
+	key     session.Key
+	undo    func(context.Context)
+	what    string
+	renewed int // the number of the refresh token that it brought
 }
 
 // travel takes time, and may come to nothing before or after what is done at its end.
@@ -46,6 +47,7 @@ func (s road) travel(ctx context.Context, what string, key []byte, do func() err
 		return errSimulated
 	}
 	err := do()
+	w.note("%s %s %x: %v", r.name, what, key, err)
 	r.hangIfDead()
 	pass(context.WithoutCancel(ctx), back)
 	if counts {
@@ -90,12 +92,16 @@ func (s road) Replace(ctx context.Context, key session.Key, was uint64, next ses
 		old, _ := s.Store.Load(context.Background(), key)
 		err := s.Store.Replace(context.Background(), key, was, next)
 		if err == nil {
-			s.r.w.wrote(write{time.Now(), key, func(ctx context.Context) {
+			one := write{at: time.Now(), key: key, what: "replace", undo: func(ctx context.Context) {
 				if there, err := s.Store.Load(ctx, key); err == nil && there.Generation == next.Generation {
 					_, _ = s.Store.Delete(ctx, key)
 					_ = s.Store.Create(ctx, key, old, nil)
 				}
-			}, "replace"}, next.Generation > was)
+			}}
+			if next.Generation > was {
+				one.renewed = int(next.Generation) - 1
+			}
+			s.r.w.wrote(one)
 		}
 		return err
 	})
@@ -106,17 +112,22 @@ func (s road) Slide(ctx context.Context, key session.Key, idle time.Time) error 
 }
 
 func (s road) Delete(ctx context.Context, key session.Key) (r session.Record, err error) {
+	deleted := false
 	err = s.travel(ctx, "delete", key[:], func() error {
 		r, err = s.Store.Delete(context.Background(), key)
 		if old := r; err == nil {
-			s.r.w.wrote(write{time.Now(), key, func(ctx context.Context) { _ = s.Store.Create(ctx, key, old, nil) }, "delete"}, false)
+			deleted = true
+			s.r.w.wrote(write{at: time.Now(), key: key, what: "delete", undo: func(ctx context.Context) { _ = s.Store.Create(ctx, key, old, nil) }})
 		}
 		return err
 	})
-	if err != nil {
-		return session.Record{}, err
+	if err == nil {
+		return r, nil
 	}
-	return r, nil
+	if deleted {
+		s.r.w.forget(key, "the store's answer with the last refresh token was lost")
+	}
+	return session.Record{}, err
 }
 
 func (s road) Members(ctx context.Context, index session.Index) (keys []session.Key, err error) {
@@ -125,12 +136,26 @@ func (s road) Members(ctx context.Context, index session.Index) (keys []session.
 }
 
 func (s road) Acquire(ctx context.Context, key session.Key, holder []byte, ttl time.Duration) (mine bool, err error) {
-	err = s.travel(ctx, "acquire", key[:], func() error { mine, err = s.Store.Acquire(context.Background(), key, holder, ttl); return err })
+	err = s.travel(ctx, "acquire", key[:], func() error {
+		mine, err = s.Store.Acquire(context.Background(), key, holder, ttl)
+		if mine && s.r.w.leased(key, string(holder)) {
+			s.r.w.wrote(write{at: time.Now(), key: key, what: "acquire", undo: func(ctx context.Context) { _ = s.Store.Release(ctx, key, holder) }})
+		}
+		return err
+	})
 	return mine && err == nil, err
 }
 
 func (s road) Release(ctx context.Context, key session.Key, holder []byte) error {
-	return s.travel(ctx, "release", key[:], func() error { return s.Store.Release(context.Background(), key, holder) })
+	return s.travel(ctx, "release", key[:], func() error {
+		err := s.Store.Release(context.Background(), key, holder)
+		if s.r.w.leased(key, "") {
+			s.r.w.wrote(write{at: time.Now(), key: key, what: "release", undo: func(ctx context.Context) {
+				_, _ = s.Store.Acquire(ctx, key, holder, 15*time.Second)
+			}})
+		}
+		return err
+	})
 }
 
 func (s road) Bury(ctx context.Context, index session.Index, at time.Time, ttl time.Duration) error {
@@ -174,9 +199,7 @@ func (w *world) failOver(back time.Duration) {
 		w.writes = w.writes[:len(w.writes)-1]
 	}
 	for _, one := range undone {
-		if f := w.byKey[one.key]; f != nil && one.what == "replace" {
-			f.excuse("the store failed over and lost what it had acknowledged")
-		}
+		w.byKey[one.key].forgotten(one)
 	}
 	replicas := slices.Clone(w.replicas)
 	w.mu.Unlock()
@@ -188,13 +211,45 @@ func (w *world) failOver(back time.Duration) {
 	}
 }
 
+// forgotten: the store has lost a write that it had acknowledged.
+func (f *family) forgotten(one write) {
+	switch {
+	case one.renewed > 0:
+		f.lose(one.renewed, "the store failed over and lost what it had acknowledged")
+	case one.what == "delete":
+		f.undeleted = true
+	case one.what == "acquire":
+		f.unleased = true
+		next := f.current + 1
+		if f.delivered != nil {
+			next = f.delivered.number
+		}
+		f.lose(next, "the store failed over and lost whose turn it was")
+	}
+}
+
 // wrote notes a write that was done, for failOver, and that an answer of the provider is safe now.
-func (w *world) wrote(one write, renewed bool) {
+func (w *world) wrote(one write) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.writes = append(w.writes, one)
-	if f := w.byKey[one.key]; f != nil && renewed {
-		f.excuseIfLate()
-		f.delivered = nil
+	if f := w.byKey[one.key]; one.renewed > 0 {
+		f.loseIfLate()
+		f.delivered, f.unleased = nil, false
 	}
+}
+
+// leased notes who has a lease, and tells whether that is new.
+func (w *world) leased(key session.Key, holder string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before := w.leases[key]
+	w.leases[key] = holder
+	return before != holder
+}
+
+func (w *world) forget(key session.Key, why string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.byKey[key].kept = why
 }

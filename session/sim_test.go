@@ -5,7 +5,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/cryptotest"
@@ -19,8 +21,9 @@ import (
 
 // The protocol of renewing and ending, simulated: replicas over one store that fails, loses answers, cuts them off, and
 // fails over; a provider with strict rotation and reuse detection that is slow and loses answers; crashes at every step; and
-// browsers that go on. What must hold is in violated's callers. A seed runs the same way every time, as far as the order of
-// what happens in the same nanosecond goes.
+// browsers that go on. What must hold is in violated's callers: at most one refresh of a session is under way; none is lost but
+// by a refusal, or with an answer that was; what was signed out of does not come back, and its last refresh token is handed
+// back. A seed runs the same way every time.
 
 var (
 	simSeeds = flag.Int("sim.seeds", 8, "how many simulations; 60 and more are for a night")
@@ -33,17 +36,39 @@ func TestSimulatedReplicasKeepSessionsAndEndThem(t *testing.T) {
 		seed := *simFirst + uint64(i)
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			cryptotest.SetGlobalRandom(t, seed)
-			synctest.Test(t, func(t *testing.T) { total.add(simulate(t, seed)) })
+			synctest.Test(t, func(t *testing.T) {
+				one, _ := simulate(t, seed)
+				total.add(one)
+			})
 		})
 	}
 	t.Logf("%+v", total)
-	if *simSeeds >= 50 && (total.Rotations == 0 || total.Crashes == 0 || total.Logouts == 0 || total.LostExcused == 0 || total.FailOvers == 0) {
+	if *simSeeds >= 50 && (total.Rotations == 0 || total.Crashes == 0 || total.Logouts == 0 || total.LostExcused == 0 || total.FailOvers == 0 || total.HandedBack == 0) {
 		t.Error("something never happened in any simulation")
 	}
 }
 
+func TestASimulationRunsTheSameWayAgain(t *testing.T) {
+	const seed = 5
+	var digests []uint64
+	for range 2 {
+		t.Run("", func(t *testing.T) {
+			cryptotest.SetGlobalRandom(t, seed)
+			synctest.Test(t, func(t *testing.T) {
+				_, digest := simulate(t, seed)
+				digests = append(digests, digest)
+			})
+		})
+	}
+	if digests[0] != digests[1] {
+		t.Errorf("what happened differs: %x", digests)
+	}
+}
+
 // tally is what happened.
-type tally struct{ Rotations, Crashes, Logouts, FailOvers, Disabled, LostExcused, Survived, Requests, Served int }
+type tally struct {
+	Rotations, Crashes, Logouts, FailOvers, Disabled, LostExcused, HandedBack, KeptExcused, Survived, Requests, Served int
+}
 
 func (t *tally) add(one tally) {
 	t.Rotations += one.Rotations
@@ -52,6 +77,8 @@ func (t *tally) add(one tally) {
 	t.FailOvers += one.FailOvers
 	t.Disabled += one.Disabled
 	t.LostExcused += one.LostExcused
+	t.HandedBack += one.HandedBack
+	t.KeptExcused += one.KeptExcused
 	t.Survived += one.Survived
 	t.Requests += one.Requests
 	t.Served += one.Served
@@ -77,9 +104,21 @@ type world struct {
 	families  map[string]*family
 	byKey     map[session.Key]*family
 	writes    []write
+	leases    map[session.Key]string
 	outage    time.Time // until when nobody reaches the store
 	rotations int
 	tally     tally
+	digest    uint64 // of all that happened, whatever the order of what did in one nanosecond
+}
+
+// note adds what happened to the digest.
+func (w *world) note(format string, args ...any) {
+	h := fnv.New64a()
+	_, _ = fmt.Fprintf(h, "%d ", time.Since(simBegan))
+	_, _ = fmt.Fprintf(h, format, args...)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.digest += h.Sum64()
 }
 
 func (w *world) violated(format string, args ...any) {
@@ -100,7 +139,7 @@ const (
 	simLasts    = 12 * time.Minute
 )
 
-func simulate(t *testing.T, seed uint64) tally {
+func simulate(t *testing.T, seed uint64) (tally, uint64) {
 	key, err := secret.NewRing(secret.NewKey())
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +154,7 @@ func simulate(t *testing.T, seed uint64) tally {
 			crash: []int{0, 0, 15, 35}[rng.IntN(4)], cutOff: []int{0, 20}[rng.IntN(2)], outage: []int{0, 10}[rng.IntN(2)],
 			failOver: []int{0, 0, 10}[rng.IntN(3)], cut: 10, disable: 1,
 		},
-		families: map[string]*family{}, byKey: map[session.Key]*family{},
+		families: map[string]*family{}, byKey: map[session.Key]*family{}, leases: map[session.Key]string{},
 	}
 	var browsers []*browser
 	for i := range simSessions { // before anything else draws random numbers
@@ -141,6 +180,7 @@ func simulate(t *testing.T, seed uint64) tally {
 	time.Sleep(3 * time.Minute) // pauses, leases and intents are over
 	for _, b := range browsers {
 		b.last()
+		b.lastTokenIsBack()
 	}
 	close(w.over)
 	for _, r := range w.ever {
@@ -152,7 +192,7 @@ func simulate(t *testing.T, seed uint64) tally {
 	time.Sleep(5 * time.Minute) // what was cut off has noticed
 	_ = w.store.Close()
 	w.tally.Rotations = w.rotations
-	return w.tally
+	return w.tally, w.digest
 }
 
 // chaos breaks things, one after the other.
@@ -284,8 +324,8 @@ func (b *browser) request(ctx context.Context, r *simReplica) {
 		}
 		if err == nil {
 			b.found(began, r, "fresh")
+			b.served(s)
 			_, _ = r.m.Slide(ctx, s)
-			b.w.served(s)
 		}
 		outcome <- err
 	}()
@@ -299,13 +339,24 @@ func (b *browser) request(ctx context.Context, r *simReplica) {
 	}
 }
 
-func (w *world) served(s *session.Session) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.tally.Served++
+// served: what a request gets is of this session, and lives, unless the answer that follows it is not in the store yet.
+func (b *browser) served(s *session.Session) {
+	left := time.Until(s.AccessExpiry)
+	b.w.mu.Lock()
+	defer b.w.mu.Unlock()
+	b.w.tally.Served++
+	var name string
+	var number int
+	if _, err := fmt.Sscanf(s.Tokens.Access.Reveal(), "at-%3s-%d", &name, &number); err != nil || name != b.f.name {
+		b.w.violated("%s is served %s", b.f.name, s.Tokens.Access.Reveal())
+	}
+	if left < needed && b.f.delivered == nil {
+		b.w.violated("%s is served a token that lives for %v", b.f.name, left)
+	}
 }
 
-// found: a session that was signed out of is never seen again.
+// found: a session that was signed out of is never seen again. Where the store has forgotten that, those who were there when it
+// was acknowledged remember, and tell the store when they are well.
 func (b *browser) found(began time.Time, r *simReplica, by string) {
 	b.w.mu.Lock()
 	defer b.w.mu.Unlock()
@@ -313,12 +364,23 @@ func (b *browser) found(began time.Time, r *simReplica, by string) {
 	if b.left.IsZero() || began.Before(b.left.Add(time.Second)) || r.isDead {
 		return
 	}
-	for _, one := range b.witness {
-		if !one.isDead {
-			b.w.violated("%s: %s found %s, which was signed out of %v before", by, r.name, b.f.name, began.Sub(b.left))
-			return
-		}
+	remembered := slices.ContainsFunc(b.witness, func(one *simReplica) bool { return one == r || by == "last" && !one.isDead })
+	if !b.f.undeleted || remembered {
+		b.w.violated("%s: %s found %s, which was signed out of %v before", by, r.name, b.f.name, began.Sub(b.left))
 	}
+}
+
+// lastTokenIsBack: nobody keeps a refresh token of a session that was signed out of, not even one that came meanwhile.
+func (b *browser) lastTokenIsBack() {
+	b.w.mu.Lock()
+	defer b.w.mu.Unlock()
+	if b.left.IsZero() || b.f.revoked || b.f.disabled {
+		return
+	}
+	if b.f.kept == "" && b.f.lost[b.f.current] == "" {
+		b.w.violated("%s was signed out of, and its refresh token %d is still good", b.f.name, b.f.current)
+	}
+	b.w.tally.KeptExcused++
 }
 
 // notFound: a session is lost only when it was signed out of, or the provider refused, and that for a reason.
@@ -354,7 +416,7 @@ func (b *browser) signOut(ctx context.Context, after time.Duration) {
 		}
 		trying, cancel := context.WithTimeout(ctx, 5*time.Second)
 		done := make(chan error, 1)
-		go func() { done <- r.m.End(trying, b.id, "logout") }()
+		go func() { done <- b.leave(trying, r) }()
 		var err error
 		select {
 		case <-trying.Done():
@@ -378,6 +440,25 @@ func (b *browser) signOut(ctx context.Context, after time.Duration) {
 		b.w.mu.Unlock()
 		return
 	}
+}
+
+// leave is what the endpoint for signing out does.
+func (b *browser) leave(ctx context.Context, r *simReplica) error {
+	b.w.mu.Lock()
+	b.f.leavingBy = r
+	b.w.mu.Unlock()
+	last, err := r.m.SignOut(ctx, b.ticket, "logout")
+	go func() {
+		if last.Refresh != "" {
+			r.revoke(context.Background(), "p", last.Refresh)
+		}
+		b.w.mu.Lock()
+		defer b.w.mu.Unlock()
+		if b.f.leavingBy == r {
+			b.f.leavingBy = nil
+		}
+	}()
+	return err
 }
 
 // last asks every replica once all is well again.
