@@ -36,6 +36,9 @@ type delivery struct {
 	number int
 }
 
+// busy tells whether its tokens are being renewed.
+func (f *family) busy() bool { return !f.revoked && (f.flying > 0 || f.delivered != nil) }
+
 func (f *family) lose(number int, why string) {
 	if f.lost == nil {
 		f.lost = map[int]string{}

@@ -193,6 +193,7 @@ func (s road) Subscribe(ctx context.Context, joined func(), heard func([]byte)) 
 // subscription.
 func (w *world) failOver(back time.Duration) {
 	w.mu.Lock()
+	w.tally.FailOvers++
 	var undone []write
 	for len(w.writes) > 0 && time.Since(w.writes[len(w.writes)-1].at) < back {
 		undone = append(undone, w.writes[len(w.writes)-1])

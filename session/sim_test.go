@@ -195,9 +195,20 @@ func simulate(t *testing.T, seed uint64) (tally, uint64) {
 	return w.tally, w.digest
 }
 
-// chaos breaks things, one after the other.
+// chaos breaks things, one after the other, and rather while tokens are being renewed.
 func (w *world) chaos(ctx context.Context) {
-	for pass(ctx, time.Duration(1+w.rng.IntN(20_000))*time.Millisecond) {
+	for pass(ctx, time.Duration(1+w.rng.IntN(15_000))*time.Millisecond) {
+		if w.rng.IntN(2) == 0 {
+			w.await(ctx, func() bool {
+				for _, f := range w.families {
+					if f.busy() {
+						return true
+					}
+				}
+				return false
+			})
+			pass(ctx, time.Duration(w.rng.IntN(700_000))*time.Microsecond)
+		}
 		victim := w.rng.IntN(simReplicas)
 		lasts := time.Duration(w.rng.IntN(30_000)) * time.Millisecond
 		w.mu.Lock()
@@ -215,9 +226,6 @@ func (w *world) chaos(ctx context.Context) {
 			w.outage = time.Now().Add(lasts)
 			w.mu.Unlock()
 		case happens(c.failOver):
-			w.mu.Lock()
-			w.tally.FailOvers++
-			w.mu.Unlock()
 			w.failOver(time.Duration(w.rng.IntN(1500)) * time.Millisecond)
 		case happens(c.cut):
 			r.cut()
@@ -228,6 +236,18 @@ func (w *world) chaos(ctx context.Context) {
 				w.tally.Disabled++
 			}
 			w.mu.Unlock()
+		}
+	}
+}
+
+// await waits until something is so, and not for ever. What it calls has w.mu.
+func (w *world) await(ctx context.Context, is func() bool) {
+	for range 3000 {
+		w.mu.Lock()
+		so := is()
+		w.mu.Unlock()
+		if so || !pass(ctx, 10*time.Millisecond) {
+			return
 		}
 	}
 }
@@ -406,12 +426,17 @@ func (b *browser) signOut(ctx context.Context, after time.Duration) {
 		return
 	}
 	rng := rand.New(rand.NewPCG(uint64(len(b.id)), uint64(b.f.key[0])))
+	if rng.IntN(3) > 0 {
+		b.w.await(ctx, b.f.busy)
+		pass(ctx, time.Duration(rng.IntN(700_000))*time.Microsecond)
+	}
 	b.w.mu.Lock()
 	b.leaving = true
 	b.w.mu.Unlock()
-	for pass(ctx, 300*time.Millisecond) {
+	for ctx.Err() == nil {
 		r := b.w.replica(rng.IntN(simReplicas))
 		if r == nil {
+			pass(ctx, 100*time.Millisecond)
 			continue
 		}
 		trying, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -427,6 +452,7 @@ func (b *browser) signOut(ctx context.Context, after time.Duration) {
 		}
 		cancel()
 		if err != nil {
+			pass(ctx, 300*time.Millisecond)
 			continue
 		}
 		b.w.mu.Lock()
@@ -438,6 +464,10 @@ func (b *browser) signOut(ctx context.Context, after time.Duration) {
 		}
 		b.w.tally.Logouts++
 		b.w.mu.Unlock()
+		if b.w.chances.failOver > 0 && rng.IntN(2) == 0 {
+			pass(ctx, time.Duration(rng.IntN(1_000_000))*time.Microsecond)
+			b.w.failOver(1500 * time.Millisecond)
+		}
 		return
 	}
 }
