@@ -190,11 +190,11 @@ func (r *simReplica) revoke(ctx context.Context, _ string, refresh secret.Text) 
 // providerLatency is one way. Some answers take longer than a lease lasts, and some than is waited for.
 func (w *world) providerLatency(rng *rand.Rand) time.Duration {
 	switch n := rng.IntN(100); {
-	case n < 80, w.swift:
-		return time.Duration(20+rng.IntN(400)) * time.Millisecond
-	case n < 96:
+	case n < w.slow && !w.swift:
+		return time.Duration(5000+rng.IntN(15000)) * time.Millisecond
+	case n < w.slow+16 && !w.swift:
 		return time.Duration(500+rng.IntN(4000)) * time.Millisecond
 	default:
-		return time.Duration(5000+rng.IntN(15000)) * time.Millisecond
+		return time.Duration(20+rng.IntN(400)) * time.Millisecond
 	}
 }

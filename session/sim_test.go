@@ -95,7 +95,8 @@ type world struct {
 	fails, hangs                 float64 // of an operation of the store
 	providerFails, providerLoses float64
 	life, timeout                time.Duration
-	swift                        bool // the provider answers at once
+	slow                         int  // percentage of the provider's answers that take longer than a lease
+	swift                        bool // it answers at once
 	chances                      chances
 
 	mu        sync.Mutex
@@ -150,6 +151,7 @@ func simulate(t *testing.T, seed uint64) (tally, uint64) {
 		fails: []float64{0, 0.01, 0.05}[rng.IntN(3)], hangs: []float64{0, 0.002}[rng.IntN(2)],
 		providerFails: []float64{0, 0.1}[rng.IntN(2)], providerLoses: []float64{0, 0.03}[rng.IntN(2)],
 		life: time.Duration(40+rng.IntN(80)) * time.Second, timeout: []time.Duration{8 * time.Second, 25 * time.Second}[rng.IntN(2)],
+		slow: []int{4, 30}[rng.IntN(2)],
 		chances: chances{
 			crash: []int{0, 0, 15, 35}[rng.IntN(4)], cutOff: []int{0, 20}[rng.IntN(2)], outage: []int{0, 10}[rng.IntN(2)],
 			failOver: []int{0, 0, 10}[rng.IntN(3)], cut: 10, disable: 1,
@@ -438,6 +440,17 @@ func (b *browser) signOut(ctx context.Context, after time.Duration) {
 		if r == nil {
 			pass(ctx, 100*time.Millisecond)
 			continue
+		}
+		if other := b.w.replica(rng.IntN(simReplicas)); other != nil && other != r && rng.IntN(3) == 0 {
+			b.request(ctx, other) // which has it in memory now
+			other.cutOff(10 * time.Second)
+			soon, cancel := context.WithTimeout(ctx, 10*time.Second)
+			go func() {
+				defer cancel()
+				for pass(soon, time.Duration(300+rng.IntN(500))*time.Millisecond) {
+					b.request(soon, other)
+				}
+			}()
 		}
 		trying, cancel := context.WithTimeout(ctx, 5*time.Second)
 		done := make(chan error, 1)
