@@ -75,6 +75,16 @@ func (r *simReplica) dead() bool {
 	return r.isDead
 }
 
+// asking tells whether it awaits an answer of the provider.
+func (r *simReplica) asking() bool {
+	for _, n := range r.calls {
+		if n > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // hangIfDead never returns to a replica that has crashed, until the simulation is over.
 func (r *simReplica) hangIfDead() {
 	if r.dead() {

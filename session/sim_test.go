@@ -215,6 +215,11 @@ func (w *world) chaos(ctx context.Context) {
 		lasts := time.Duration(w.rng.IntN(30_000)) * time.Millisecond
 		w.mu.Lock()
 		r := w.replicas[victim]
+		for _, one := range w.replicas {
+			if one.asking() {
+				r = one
+			}
+		}
 		w.mu.Unlock()
 		n := w.rng.IntN(100)
 		happens := func(chance int) bool { n -= chance; return n < 0 && n >= -chance }
@@ -445,9 +450,10 @@ func (b *browser) signOut(ctx context.Context, after time.Duration) {
 			b.request(ctx, other) // which has it in memory now
 			other.cutOff(10 * time.Second)
 			soon, cancel := context.WithTimeout(ctx, 10*time.Second)
+			own := rand.New(rand.NewPCG(rng.Uint64(), 2))
 			go func() {
 				defer cancel()
-				for pass(soon, time.Duration(300+rng.IntN(500))*time.Millisecond) {
+				for pass(soon, time.Duration(300+own.IntN(500))*time.Millisecond) {
 					b.request(soon, other)
 				}
 			}()
