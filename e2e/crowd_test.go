@@ -32,14 +32,18 @@ func gather(t *testing.T, workers int, do func(ctx context.Context, worker int) 
 				if errors.Is(a.err, context.Canceled) {
 					return
 				}
-				c.mu.Lock()
-				c.replies[a.status] = append(c.replies[a.status], a)
-				c.mu.Unlock()
+				c.add(a)
 			}
 		})
 	}
 	t.Cleanup(func() { c.stop() })
 	return c
+}
+
+func (c *crowd) add(a reply) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.replies[a.status] = append(c.replies[a.status], a)
 }
 
 func (c *crowd) stop() {
