@@ -34,7 +34,8 @@ const (
 	problemUpstreamRefused     = "upstream-refused-token"
 	problemUpstreamTimeout     = "upstream-timeout"
 	problemDraining            = "draining"
-	problemInternal            = "internal" // a mistake in the program; everything that can be foreseen has a type above
+	problemOverloaded          = "overloaded" // ours: more connections than the process may have
+	problemInternal            = "internal"   // a mistake in the program; everything that can be foreseen has a type above
 )
 
 // problem is one answer that is not what was asked for.
@@ -81,6 +82,7 @@ var problemTypes = map[string]problemType{
 	problemUpstreamRefused:     {status: 502, title: "The service behind this path refused the token it was given"},
 	problemUpstreamTimeout:     {status: 504, title: "The service behind this path did not answer in time"},
 	problemDraining:            {status: 503, retry: 1, page: true},
+	problemOverloaded:          {status: 503, retry: 2, page: true},
 	problemInternal:            {status: 500, title: "Something went wrong"},
 }
 

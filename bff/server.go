@@ -30,6 +30,7 @@ type Server struct {
 	devHeaders     *pageHeaders     // of those that come from a dev server
 	pages          *web.Pages
 	endpoints      *echo.Echo
+	handler, busy  http.Handler
 
 	sessions *session.Manager
 	store    Marks
@@ -96,6 +97,8 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("browser's side: %w", err)
 	}
 	s.mount()
+	s.handler = s.answering(s.serve)
+	s.busy = s.answering(func(a *answer, r *http.Request) { s.refuse(a, r, problem{name: problemOverloaded}) })
 	return s, nil
 }
 
@@ -153,16 +156,26 @@ func (s *Server) endpointError(err error, c echo.Context) {
 }
 
 // Handler answers the public listener.
-func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Busy answers it where there is no room for one more connection.
+func (s *Server) Busy() http.Handler { return s.busy }
+
+// answering is what is common to everything that is answered.
+func (s *Server) answering(serve func(*answer, *http.Request)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := s.now()
+		r = telemetry.Begin(r, s.proxies.trust(peer(r)))
+		a := &answer{ResponseWriter: w, route: "none"}
+		defer func() { s.http.Observe("public", a.route, a.status(), s.now().Sub(began)) }()
+		defer s.recover(a, r)
+		s.headers.apply(a.Header())
+		serve(a, r)
+	})
+}
 
 // serve is the guard's first half, for everything: one canonical path, then what stands there.
-func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	began := s.now()
-	r = telemetry.Begin(r, s.proxies.trust(peer(r)))
-	a := &answer{ResponseWriter: w, route: "none"}
-	defer func() { s.http.Observe("public", a.route, a.status(), s.now().Sub(began)) }()
-	defer s.recover(a, r)
-	s.headers.apply(a.Header())
+func (s *Server) serve(a *answer, r *http.Request) {
 	if s.closed.Load() {
 		s.refuse(a, r, problem{name: problemDraining})
 		return

@@ -109,23 +109,32 @@ func (p *pair) stream(t *testing.T, at *cloakroom, cookie string) <-chan string 
 // active asks the exchange of a replica whether a token is.
 func (p *pair) active(t *testing.T, at *cloakroom, token string) bool {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, fmt.Sprintf("https://127.0.0.1:%d/oauth2/introspect", at.intern),
-		strings.NewReader(url.Values{"token": {token}}.Encode()))
+	status, body := at.asGateway(t, "/oauth2/introspect", url.Values{"token": {token}})
+	if status != http.StatusOK {
+		t.Fatalf("introspect: %d %s", status, body)
+	}
+	return strings.Contains(body, `"active":true`)
+}
+
+// asGateway posts a form to the services' side of a replica, as the client that a fleet has.
+func (c *cloakroom) asGateway(t *testing.T, path string, form url.Values) (status int, body string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, fmt.Sprintf("https://127.0.0.1:%d%s", c.intern, path), strings.NewReader(form.Encode()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Header.Set("Content-Type", formKind)
 	r.SetBasicAuth("gateway", gatewaySecret)
-	res, err := at.client.Do(r)
+	res, err := c.client.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil || res.StatusCode != http.StatusOK {
-		t.Fatalf("introspect: %d %s %v", res.StatusCode, body, err)
+	raw, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return strings.Contains(string(body), `"active":true`)
+	return res.StatusCode, string(raw)
 }
 
 // waysToEnd are all that end a session on replica a, by the reason that the person's other tabs are told.
@@ -146,18 +155,7 @@ func (p *pair) waysToEnd(t *testing.T) []struct {
 		{"logout", "logout", func(cookie, _, _ string) { ok(p.ask(t, p.a, "POST", "/bff/logout", cookie)) }},
 		{"one's own list", "revoked", func(cookie, id, _ string) { ok(p.ask(t, p.a, "DELETE", "/bff/sessions/"+id, cookie)) }},
 		{"back-channel", "backchannel", func(_, _, sub string) {
-			form := url.Values{"logout_token": {p.provider.LogoutToken(clientID, sub, "", nil)}}
-			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.a.origin()+"/bff/backchannel-logout/main", strings.NewReader(form.Encode()))
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.Header.Set("Content-Type", formKind)
-			res, err := p.a.client.Do(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_ = res.Body.Close()
-			ok(res.StatusCode, "")
+			ok(p.a.signOut(t, p.provider.LogoutToken(clientID, sub, "", nil)), "")
 		}},
 		{"an operator", "revoked", func(_, id, _ string) {
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, p.a.adminURL()+"/admin/sessions?id="+id, nil)
@@ -172,6 +170,23 @@ func (p *pair) waysToEnd(t *testing.T) []struct {
 			ok(res.StatusCode, "")
 		}},
 	}
+}
+
+// signOut sends a replica a logout token, as the provider would.
+func (c *cloakroom) signOut(t *testing.T, logoutToken string) (status int) {
+	t.Helper()
+	form := url.Values{"logout_token": {logoutToken}}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.at("/bff/backchannel-logout/main"), strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", formKind)
+	res, err := c.client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	return res.StatusCode
 }
 
 // Ended on replica A, with a WebSocket, an event stream, a warm cache and a minted token on replica B.

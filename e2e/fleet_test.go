@@ -18,8 +18,8 @@ import (
 )
 
 // fleet is replicas of one Cloakroom with no load balancer before them: a test chooses whom it asks. With them come one
-// provider, which can be killed, and one upstream, which answers with the token it was sent and says back what comes over a
-// WebSocket.
+// provider, which can be killed, and one upstream, which answers with the token it was sent, after the pause that is asked for,
+// and says back what comes over a WebSocket.
 type fleet struct {
 	replicas []*cloakroom
 	provider *idptest.Provider
@@ -93,6 +93,13 @@ func (f *fleet) serve(t *testing.T) {
 }
 
 func echo(w http.ResponseWriter, r *http.Request) {
+	if pause, err := time.ParseDuration(r.URL.Query().Get("pause")); err == nil {
+		select {
+		case <-time.After(pause):
+		case <-r.Context().Done():
+			return
+		}
+	}
 	if r.Header.Get("Upgrade") == "" {
 		_, _ = io.WriteString(w, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
 		return

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -38,7 +39,7 @@ func start(t *testing.T, env []string, program string, args ...string) *process 
 		t.Fatal(err)
 	}
 	go func() { _ = p.cmd.Wait(); close(p.done) }()
-	if program == binary {
+	if slices.Contains(p.cmd.Args, binary) {
 		canary.process(p)
 	}
 	t.Cleanup(func() {

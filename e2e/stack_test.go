@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -38,6 +39,7 @@ type cloakroom struct {
 	dir, config           string
 	public, intern, admin int
 	client                *http.Client // trusts its certificate and finds its host
+	under                 []string     // the command that runs it, where one does
 }
 
 // newCloakroom writes the configuration that settings ends; start it with serve.
@@ -104,7 +106,8 @@ providers: {main: {issuer: "%s", client_id: %s, client_secret: "${CLIENT_SECRET}
 func (c *cloakroom) serve(t *testing.T) {
 	t.Helper()
 	description.watch(strings.TrimPrefix(c.origin(), "https://"), strings.TrimPrefix(c.issuer(), "https://"), strings.TrimPrefix(c.adminURL(), "http://"))
-	c.process = start(t, []string{"CLIENT_SECRET=" + clientSecret}, binary, "serve", "--config", c.config)
+	command := append(slices.Clone(c.under), binary, "serve", "--config", c.config)
+	c.process = start(t, []string{"CLIENT_SECRET=" + clientSecret}, command[0], command[1:]...)
 	eventually(t, 10*time.Second, "cloakroom answers /healthz", func() bool { return answers(http.DefaultClient, c.adminURL()+"/healthz") })
 }
 

@@ -380,14 +380,25 @@ func TestWhatAFailOverBringsBackStaysEnded(t *testing.T) {
 			t.Errorf("it was seen to be back, and is still there: %v", err)
 		}
 		comesBack()
-		before := h.store.Calls(sessiontest.Bury)
-		h.store.Cut()
-		time.Sleep(time.Second)
-		if _, err := h.store.Load(t.Context(), key); !errors.Is(err, session.ErrNotFound) {
-			t.Errorf("the connection was lost, and it is still there: %v", err)
+		goneAgain := func(what string, within time.Duration) {
+			t.Helper()
+			before := h.store.Calls(sessiontest.Bury)
+			time.Sleep(within)
+			if _, err := h.store.Load(t.Context(), key); !errors.Is(err, session.ErrNotFound) {
+				t.Errorf("%s, and it is still there: %v", what, err)
+			}
+			if h.store.Calls(sessiontest.Bury) == before {
+				t.Errorf("%s, and the burial was not repeated", what)
+			}
 		}
-		if h.store.Calls(sessiontest.Bury) == before {
-			t.Error("the burial was not repeated")
+		goneAgain("one node of a cluster failed over", time.Minute)
+		comesBack()
+		h.store.Next(sessiontest.Bury, sessiontest.FailsBefore, sessiontest.LosesAnswer)
+		h.store.Next(sessiontest.Delete, sessiontest.FailsBefore, sessiontest.FailsBefore)
+		h.store.Cut()
+		goneAgain("the connection was lost", time.Second)
+		if h.store.Calls(sessiontest.Bury) != 1+1+3 {
+			t.Errorf("buried %d times", h.store.Calls(sessiontest.Bury))
 		}
 		l := h.login()
 		l.Begun = begun

@@ -16,6 +16,14 @@ type graves struct {
 	young   map[Key]string // reasons
 	old     map[Key]string
 	burials []burial
+
+	recent, before deaths // since again was last asked, and before that
+}
+
+// deaths is what was ended.
+type deaths struct {
+	keys    []Key
+	burials []burial
 }
 
 type burial struct {
@@ -35,6 +43,9 @@ func (g *graves) add(key Key, reason string, now time.Time) {
 	defer g.mu.Unlock()
 	if g.young == nil || now.Sub(g.turned) >= gravesLast || len(g.young) >= manyGraves {
 		g.turned, g.old, g.young = now, g.young, map[Key]string{}
+	}
+	if _, known := g.young[key]; !known && len(g.recent.keys) < manyGraves {
+		g.recent.keys = append(g.recent.keys, key)
 	}
 	g.young[key] = reason
 }
@@ -60,19 +71,31 @@ func (g *graves) bury(b burial) {
 		g.burials = g.burials[1:]
 	}
 	g.burials = append(g.burials, b)
+	if len(g.recent.burials) < manyBurials {
+		g.recent.burials = append(g.recent.burials, b)
+	}
 }
 
 // all lists what is remembered, in an order that hangs on that alone.
-func (g *graves) all(now time.Time) (keys []Key, burials []burial) {
+func (g *graves) all(now time.Time) (d deaths) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, some := range []map[Key]string{g.young, g.old} {
-		keys = append(keys, sortedKeys(some)...)
+		d.keys = append(d.keys, sortedKeys(some)...)
 	}
 	for _, b := range g.burials {
 		if now.Before(b.until) {
-			burials = append(burials, b)
+			d.burials = append(d.burials, b)
 		}
 	}
-	return keys, burials
+	return d
+}
+
+// again lists what was ended between the two times that it was asked before: once each, and a while after it was.
+func (g *graves) again() deaths {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	d := g.before
+	g.before, g.recent = g.recent, deaths{}
+	return d
 }

@@ -33,7 +33,13 @@ func (m *Manager) Run(ctx context.Context) {
 	all.Go(func() { m.listen(ctx) })
 	all.Go(func() { m.beat(ctx) })
 	all.Go(func() { every(ctx, sweepEvery, m.cache.sweep) })
-	all.Go(func() { every(ctx, recheckEvery, func() { m.recheck(ctx) }) })
+	all.Go(func() {
+		every(ctx, recheckEvery, func() {
+			m.recheck(ctx)
+			// One node of a cluster may have failed over, and nobody lost a connection.
+			m.endAgain(ctx, m.graves.again())
+		})
+	})
 	all.Wait()
 }
 
@@ -129,18 +135,30 @@ func (m *Manager) noteRenewed(key Key) {
 
 // rejoined makes up for what may have happened unheard: the store may have failed over, and lost what it was told last.
 func (m *Manager) rejoined(ctx context.Context) {
-	now := time.Now()
-	keys, burials := m.graves.all(now)
-	for _, b := range burials {
-		_ = m.store.Bury(ctx, b.index, b.at, b.until.Sub(now))
+	m.endAgain(ctx, m.graves.all(time.Now()))
+	m.recheck(ctx)
+}
+
+// endAgain sees to it, while ctx lasts, that the store knows of an end what it has acknowledged once.
+func (m *Manager) endAgain(ctx context.Context, d deaths) {
+	insist := func(do func() error) {
+		for pause := firstPause; do() != nil && wait(ctx, pause); pause = min(2*pause, longPause) {
+		}
 	}
-	for _, key := range keys {
+	for _, b := range d.burials {
+		if left := time.Until(b.until); left > 0 {
+			insist(func() error { return m.store.Bury(ctx, b.index, b.at, left) })
+		}
+	}
+	for _, key := range d.keys {
+		insist(func() error {
+			_, err := m.store.Delete(ctx, key)
+			return err
+		})
 		if ctx.Err() != nil {
 			return
 		}
-		_, _ = m.store.Delete(ctx, key)
 	}
-	m.recheck(ctx)
 }
 
 // recheck looks after the watched sessions: one may have ended by time, or unheard.

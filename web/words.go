@@ -31,6 +31,8 @@ var English = map[string]string{
 	"store-unavailable.text":     "You are not signed out. Please try again in a moment.",
 	"provider-unavailable.title": "The sign-in service does not answer",
 	"provider-unavailable.text":  "Please try again in a moment.",
+	"overloaded.title":           "Too much to do",
+	"overloaded.text":            "Please try again in a moment.",
 	"draining.title":             "Shutting down",
 	"draining.text":              "Please try again.",
 }

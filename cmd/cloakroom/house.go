@@ -56,15 +56,16 @@ type house struct {
 	file   *config.File
 	before *house // while it is arranged: the one whose place it takes, or nil
 
-	secrets  *secret.Ring
-	issuers  []*provider.Issuer // further ones, in the order of the file
-	keySets  map[keySetID]token.Keys
-	keys     *token.KeyRing // nil where nothing is minted
-	exchange *exchange.Service
-	services *exchangehttp.Server
-	inside   http.Handler // the internal listener's
-	frontend bff.Frontend
-	browser  *bff.Server // nil where the public listener is off
+	secrets      *secret.Ring
+	issuers      []*provider.Issuer // further ones, in the order of the file
+	keySets      map[keySetID]token.Keys
+	keys         *token.KeyRing // nil where nothing is minted
+	exchange     *exchange.Service
+	services     *exchangehttp.Server
+	inside       http.Handler // the internal listener's
+	noRoomInside http.Handler // its answer to one connection too many
+	frontend     bff.Frontend
+	browser      *bff.Server // nil where the public listener is off
 }
 
 // assemble builds everything and opens nothing: neither the store nor a provider has to answer yet.

@@ -40,7 +40,7 @@ func (h *house) serveServices() error {
 	if err != nil {
 		return err
 	}
-	h.inside = h.services.Handler()
+	h.inside, h.noRoomInside = h.services.Handler(), h.services.Busy()
 	return nil
 }
 
@@ -50,12 +50,14 @@ func (g *grounds) listeners() ([]daemon.Listener, error) {
 	if g.opened.Public.Listen != config.Off {
 		all = append(all, daemon.Listener{
 			Name: "public", Address: g.opened.Public.Listen, Handler: g.inPresent(func(h *house) http.Handler { return h.browser.Handler() }),
+			Busy:    g.inPresent(func(h *house) http.Handler { return h.browser.Busy() }),
 			Closing: func() { g.current.Load().browser.EndStreams() },
 		})
 	}
 	if g.opened.Internal.Listen != config.Off {
 		all = append(all, daemon.Listener{
 			Name: "internal", Address: g.opened.Internal.Listen, Handler: g.inPresent(func(h *house) http.Handler { return h.inside }),
+			Busy: g.inPresent(func(h *house) http.Handler { return h.noRoomInside }),
 		})
 	}
 	var err error

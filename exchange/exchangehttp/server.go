@@ -85,6 +85,15 @@ func (s *Server) Handler() http.Handler {
 	return e
 }
 
+// Busy answers where there is no room for one more connection.
+func (s *Server) Busy() http.Handler {
+	e := s.router("internal")
+	e.RouteNotFound("/*", func(echo.Context) error {
+		return &exchange.Error{Code: exchange.TemporarilyUnavailable, Description: "too many connections: try again"}
+	})
+	return e
+}
+
 // Published is what the public listener shows as well, with `public.publish_keys`, by path: keys and metadata.
 func (s *Server) Published() map[string]http.Handler {
 	e := s.router("public")

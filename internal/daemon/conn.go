@@ -25,6 +25,7 @@ const (
 type conn struct {
 	net.Conn
 	patience time.Duration
+	surplus  bool   // one too many
 	released func() // called once, when it is closed
 	closed   atomic.Bool
 

@@ -550,21 +550,82 @@ func TestAHandlersOwnDeadlineForTheBodyIsKept(t *testing.T) {
 
 func TestConnectionsBeyondTheLimitWait(t *testing.T) {
 	var open atomic.Int32
-	address := serve(t, daemon.Listener{MaxConnections: 2, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { open.Add(1) })})
+	goOn := make(chan struct{})
+	address := serve(t, daemon.Listener{MaxConnections: 2, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		open.Add(1)
+		<-goOn
+	})})
 	const request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-	first, second, third := dial(t, address, ""), dial(t, address, ""), dial(t, address, "")
-	for _, c := range []net.Conn{first, second} {
-		if got := exchange(t, c, request, 1); len(got) != 1 {
-			t.Fatalf("got %q", got)
-		}
+	for range 2 {
+		_, _ = io.WriteString(dial(t, address, ""), request)
 	}
-	_ = third.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+	third := dial(t, address, "")
+	_ = third.SetReadDeadline(time.Now().Add(1500 * time.Millisecond))
 	if got := exchange(t, third, request, 1); len(got) != 0 || open.Load() != 2 {
-		t.Fatalf("served beyond the limit: %q", got)
+		t.Fatalf("served beyond the limit: %q, %d", got, open.Load())
 	}
-	_ = first.Close()
+	close(goOn)
 	_ = third.SetReadDeadline(time.Now().Add(10 * time.Second))
 	if got := exchange(t, third, "", 1); len(got) != 1 || open.Load() != 3 {
 		t.Errorf("not served when there is room: %q", got)
+	}
+}
+
+func TestConnectionsThatWaitInVainAreToldToComeBack(t *testing.T) {
+	say := func(what string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, what) })
+	}
+	const most, request = 8, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+	address := serve(t, daemon.Listener{MaxConnections: most, Handler: say("well"), Busy: say("busy")})
+	said := func(c net.Conn) (what string, last bool) {
+		t.Helper()
+		_, _ = io.WriteString(c, request)
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(body), res.Close
+	}
+	var kept []net.Conn
+	for n := range most * 3 / 4 {
+		c := dial(t, address, "")
+		if what, last := said(c); what != "well" || last {
+			t.Errorf("connection %d: %q, closed: %t", n, what, last)
+		}
+		kept = append(kept, c)
+	}
+	for range 3 * most { // they come and go, since none may stay for a next request
+		if what, last := said(dial(t, address, "")); what != "well" || !last {
+			t.Errorf("with few places left: %q, closed: %t", what, last)
+		}
+	}
+	var silent []net.Conn
+	for range most / 4 {
+		silent = append(silent, dial(t, address, ""))
+	}
+	began := time.Now()
+	for n := range 3 {
+		if what, last := said(dial(t, address, "")); what != "busy" || !last {
+			t.Errorf("with no place left: %q, closed: %t", what, last)
+		}
+		if took := time.Since(began); n == 0 && took < 900*time.Millisecond {
+			t.Errorf("told so after %s: it might have waited", took)
+		}
+	}
+	for _, c := range append(silent, kept[:3]...) {
+		_ = c.Close()
+	}
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if what, last := said(dial(t, address, "")); what == "well" && !last {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("there is room again, and it is not used")
+		}
 	}
 }

@@ -28,6 +28,8 @@ type Listener struct {
 	Patience time.Duration
 	// MaxConnections bounds those open at a time; further ones wait. 0: a share of the process's file descriptors.
 	MaxConnections int
+	// Busy answers those that have waited in vain for a second, and what comes after them. nil: they go on waiting.
+	Busy http.Handler
 }
 
 // Options is what a daemon runs.
@@ -77,9 +79,9 @@ func Start(ctx context.Context, o Options) (*Daemon, error) {
 	failed := make(chan error, len(sockets))
 	for i, l := range o.Listeners {
 		l.Patience = cmp.Or(l.Patience, patience)
-		server := newServer(l, o.Log)
+		guarded, config := guard(sockets[i], l)
+		server := newServer(l, guarded, config, o.Log)
 		d.servers = append(d.servers, server)
-		guarded := guard(sockets[i], l, server.TLSConfig)
 		go func() { failed <- serve(server, guarded) }() // ends with the server, which drain ends
 	}
 	o.Health.begin()
@@ -128,10 +130,12 @@ func (d *Daemon) drain(endBackground func()) error {
 	return errors.Join(errs...)
 }
 
-func newServer(l Listener, log *slog.Logger) *http.Server {
+func newServer(l Listener, guarded *listener, config *tls.Config, log *slog.Logger) *http.Server {
 	s := &http.Server{
 		Addr:              l.Address,
-		Handler:           paced(l.Handler, l.Patience),
+		Handler:           guarded.shed(paced(l.Handler, l.Patience), l.Busy),
+		TLSConfig:         config,
+		ConnContext:       mark,
 		ConnState:         turn,
 		ReadHeaderTimeout: min(10*time.Second, l.Patience),
 		IdleTimeout:       2 * time.Minute,
@@ -140,9 +144,6 @@ func newServer(l Listener, log *slog.Logger) *http.Server {
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelDebug), // peers' faults: broken handshakes, resets
 	}
-	if l.TLS != nil {
-		s.TLSConfig = l.TLS.Config()
-	}
 	if l.Closing != nil {
 		s.RegisterOnShutdown(l.Closing)
 	}
@@ -150,11 +151,13 @@ func newServer(l Listener, log *slog.Logger) *http.Server {
 }
 
 // guard puts our own connections between the socket, or TLS over it, and the server.
-func guard(socket net.Listener, l Listener, config *tls.Config) net.Listener {
-	if config != nil {
+func guard(socket net.Listener, l Listener) (*listener, *tls.Config) {
+	var config *tls.Config
+	if l.TLS != nil {
+		config = l.TLS.Config()
 		socket = tls.NewListener(socket, config)
 	}
-	return newListener(socket, cmp.Or(l.MaxConnections, mostConnections()), l.Patience)
+	return newListener(socket, l), config
 }
 
 func serve(s *http.Server, socket net.Listener) error {

@@ -12,11 +12,11 @@ import (
 type Proxy struct {
 	Addr string
 
-	target   string
 	listener net.Listener
 	done     sync.WaitGroup
 
 	mu      sync.Mutex
+	target  string
 	weather Weather
 	changed chan struct{} // closed when the weather changes
 	pairs   map[*pair]struct{}
@@ -56,6 +56,13 @@ func (p *Proxy) Set(w Weather) {
 	p.weather = w
 	close(p.changed)
 	p.changed = make(chan struct{})
+}
+
+// Aim has the connections to come go to another server.
+func (p *Proxy) Aim(target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target
 }
 
 // Reset breaks every connection there is, the hard way.
@@ -98,7 +105,10 @@ func (p *Proxy) accept() {
 func (p *Proxy) carry(client net.Conn) {
 	defer client.Close()
 	p.fine()
-	server, err := net.Dial("tcp", p.target)
+	p.mu.Lock()
+	target := p.target
+	p.mu.Unlock()
+	server, err := net.Dial("tcp", target)
 	if err != nil {
 		return
 	}
