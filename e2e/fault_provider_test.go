@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"cloakroom/internal/idptest"
 )
 
 func TestFaultIdPDown(t *testing.T) {
@@ -25,12 +27,13 @@ func TestFaultIdPDown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const lasts = 4 * time.Second
+	const lasts = 10 * time.Second // on a route, five less
 	f.expireSoon(int(lasts.Seconds()))
 	var short []string
 	for range 10 {
 		short = append(short, f.signIn(t))
 	}
+	f.provider.Set(idptest.Misbehave{})
 
 	f.killProvider()
 	crowd := gather(t, len(short), func(ctx context.Context, n int) reply {

@@ -26,7 +26,7 @@ func wellOrUnknown(a reply) bool { return works(a) || a.cannotTell() }
 func TestFaultRedisDown(t *testing.T) {
 	t.Parallel()
 	redis := sessiontest.StartRedis(t, "--appendonly", "yes", "--appendfsync", "always")
-	f := startFleet(t, plan{store: "redis://" + redis.Addr})
+	f := startFleet(t, plan{store: "redis://" + redis.Addr, timeout: "250ms"})
 	app := f.replicas[0]
 	var cookies []string
 	for range 5 {
@@ -107,7 +107,7 @@ func TestFaultRedisHungSlowOrCut(t *testing.T) {
 	t.Parallel()
 	redis := sessiontest.StartRedis(t)
 	network := sessiontest.StartProxy(t, redis.Addr)
-	f := startFleet(t, plan{store: "redis://" + network.Addr})
+	f := startFleet(t, plan{store: "redis://" + network.Addr, timeout: "250ms"})
 	app := f.replicas[0]
 	people := []string{"alice", "sam"}
 	var cookies []string

@@ -36,13 +36,12 @@ func (f *fleet) onRefresh(during func(n int32)) *atomic.Int32 {
 	return &refreshes
 }
 
-// signInThatExpires returns the cookie of a session whose access token has just expired.
+// signInThatExpires returns the cookie of a session whose access token does not serve a route any more.
 func (f *fleet) signInThatExpires(t *testing.T) string {
 	t.Helper()
 	f.expireSoon(1)
 	cookie := f.signIn(t)
 	f.provider.Set(idptest.Misbehave{})
-	time.Sleep(1100 * time.Millisecond)
 	return cookie
 }
 
@@ -230,7 +229,6 @@ func TestFaultBFFKilledBetweenIdPReplyAndWrite(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(1100 * time.Millisecond)
 			refreshes := f.onRefresh(func(n int32) {
 				if n == 1 {
 					network.Set(sessiontest.Weather{Stalled: true})

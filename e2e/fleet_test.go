@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -32,6 +33,7 @@ type fleet struct {
 // plan is what a fleet is made of.
 type plan struct {
 	store    string // its URL
+	timeout  string // of an operation of the store; "": 2s, which a busy machine does not reach
 	replicas int    // 0: one
 	provider idptest.Config
 	inMain   string // further settings of the provider, such as "timeout: 1s", one a line
@@ -67,6 +69,7 @@ exchange:
     gateway: {auth: {secret: %s}, audiences: [orders], subject_audiences: [orders]}
 %s
 `, inMain, f.upstream.URL, f.upstream.URL, f.upstream.URL, spa(t), gatewaySecret, p.settings))
+	first.reconfigure(t, fmt.Sprintf("store: {url: %q}", p.store), fmt.Sprintf("store: {url: %q, timeout: %s}", p.store, cmp.Or(p.timeout, "2s")))
 	if p.drain != "" {
 		first.reconfigure(t, "drain: {delay: 0s}", "drain: {delay: "+p.drain+"}")
 	}
@@ -254,6 +257,7 @@ func (c *cloakroom) endSignIn(ctx context.Context, s signInUnderWay, back string
 type errNoSession struct{ reply }
 
 func (e errNoSession) Error() string { return "no session: " + e.String() }
+func (e errNoSession) Unwrap() error { return e.err }
 
 func cookieIn(a reply, name string) string {
 	for _, c := range (&http.Response{Header: a.header}).Cookies() {
