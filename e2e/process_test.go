@@ -4,18 +4,19 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"cloakroom/session/sessiontest"
 )
 
 // process is a program that a test started, with everything it printed.
@@ -89,30 +90,13 @@ func eventually(t *testing.T, within time.Duration, what string, holds func() bo
 	}
 }
 
-// ports are handed out once each, from below those that the system gives to outgoing connections: a process that is
-// stopped and started again must find its port free.
-var ports = func() *atomic.Int32 {
-	var next atomic.Int32
-	next.Store(28500 + rand.Int32N(2500)) //nolint:gosec // no secret
-	return &next
-}()
-
-// freePort returns a port of 127.0.0.1 that nobody listens on, and that no other test is given.
 func freePort(t *testing.T) int {
 	t.Helper()
-	for range 1000 {
-		port := int(ports.Add(1))
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			continue
-		}
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return port
+	port, err := strconv.Atoi(sessiontest.FreePort(t))
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no port is free")
-	return 0
+	return port
 }
 
 func answers(client *http.Client, url string) bool {

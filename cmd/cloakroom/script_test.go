@@ -16,7 +16,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"cloakroom": main})
+	testscript.Main(m, map[string]func(){"cloakroom": main, "cloakroom-with-names": withNameServer})
 }
 
 // Every script is a set of commands as a person types them, and what they must answer.

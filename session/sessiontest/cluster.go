@@ -25,7 +25,7 @@ func (s Security) StartCluster(t testing.TB, masters, replicas int) *Cluster {
 	c := &Cluster{cli: s.cli()}
 	var buses, addrs []string
 	for range masters + replicas {
-		bus := freePort(t)
+		bus := FreePort(t)
 		buses = append(buses, bus)
 		node := s.StartRedis(t, "--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", "2000", "--repl-diskless-sync-delay", "0")
 		c.Nodes = append(c.Nodes, node)

@@ -63,7 +63,7 @@ func launch(t testing.TB, ready string, cli []string, args func(port string) []s
 	t.Helper()
 	var err error
 	for range portTries {
-		port := freePort(t)
+		port := FreePort(t)
 		r := newRedis(t, port, ready, cli, args(port))
 		if err = r.start(); err == nil {
 			t.Cleanup(r.Kill)
@@ -218,7 +218,8 @@ var ports = func() *atomic.Int32 {
 	return &next
 }()
 
-func freePort(t testing.TB) string {
+// FreePort returns a port of 127.0.0.1 that nobody listens on, and that no other test is given.
+func FreePort(t testing.TB) string {
 	t.Helper()
 	for range 1000 {
 		port := strconv.Itoa(int(ports.Add(1)))

@@ -35,7 +35,7 @@ func (s Security) StartReplicated(t testing.TB) *Replicated {
 		g.Servers = append(g.Servers, s.StartRedis(t, args...))
 	}
 	g.Servers[0].await(t, func(said string) bool { return strings.Count(said, "state=online") == 2 }, "INFO", "replication")
-	ports := []string{freePort(t), freePort(t), freePort(t)}
+	ports := []string{FreePort(t), FreePort(t), FreePort(t)}
 	var addrs []string
 	for i := range ports {
 		sentinel := s.startSentinel(t, g, ports, i)
