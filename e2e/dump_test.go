@@ -204,6 +204,9 @@ func spellings(known string) [][]byte {
 		return all
 	}
 	for _, part := range parts[1:] {
+		if len(part) < 16 {
+			continue // a cookie's second part, the id of the server's secret, is none
+		}
 		all = append(all, []byte(part))
 		if decoded, err := base64.RawURLEncoding.DecodeString(part); err == nil {
 			all = append(all, decoded)

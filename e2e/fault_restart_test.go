@@ -112,6 +112,7 @@ func balance(t *testing.T, replicas []*cloakroom) *balancer {
 		})
 	}
 	t.Cleanup(func() { stop(); asking.Wait() })
+	eventually(t, 10*time.Second, "all replicas are ready", func() bool { return l.healthy() == len(replicas) })
 	return l
 }
 
