@@ -161,34 +161,43 @@ func TestFaultSIGTERMDuringRefresh(t *testing.T) {
 	t.Parallel()
 	f := startFleet(t, plan{store: startRedis(t).url(), replicas: 2, provider: strict})
 	a, b := f.replicas[0], f.replicas[1]
-	cookie := f.signInThatExpires(t)
-	begun, goOn := make(chan struct{}), make(chan struct{})
+	waiting, leaving := f.signInThatExpires(t), f.signInThatExpires(t)
+	begun := make(chan struct{}, 2)
+	goOn := []chan struct{}{make(chan struct{}), make(chan struct{})}
 	refreshes := f.onRefresh(func(n int32) {
-		if n == 1 {
-			close(begun)
-			<-goOn
+		if n <= 2 {
+			begun <- struct{}{}
+			<-goOn[n-1]
 		}
 	})
 	asked := make(chan reply, 1)
-	go func() { asked <- a.try(context.Background(), http.MethodGet, "/api/orders", cookie) }()
+	go func() { asked <- a.try(context.Background(), http.MethodGet, "/api/orders", waiting) }()
 	<-begun
-	hangUp := askAndHangUp(t, a, cookie) // and one who does not wait for the end
+	hangUp := askAndHangUp(t, a, leaving) // who does not wait for the end
+	<-begun
 	if err := a.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, 10*time.Second, "it takes no more connections", func() bool { return !answers(a.client, a.at("/")) })
 	hangUp()
-	select {
-	case <-a.done:
-		t.Fatal("it ended with a refresh under way")
-	case early := <-asked:
-		t.Fatalf("before the provider answered: %s", early)
-	case <-time.After(500 * time.Millisecond):
+	stays := func() {
+		t.Helper()
+		select {
+		case <-a.done:
+			t.Fatal("it ended with a refresh under way")
+		case <-time.After(500 * time.Millisecond):
+		}
 	}
-	close(goOn)
+	stays()
+	if len(asked) > 0 {
+		t.Fatalf("before the provider answered: %s", <-asked)
+	}
+	close(goOn[0])
 	if got := <-asked; !works(got) {
 		t.Errorf("the request under way: %s", got)
 	}
+	stays()
+	close(goOn[1])
 	select {
 	case <-a.done:
 	case <-time.After(15 * time.Second):
@@ -197,8 +206,10 @@ func TestFaultSIGTERMDuringRefresh(t *testing.T) {
 	if code := a.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	want(t, 5*time.Second, "the other replica has the new tokens", b, "/api/orders", cookie, works)
-	if n := refreshes.Load(); n != 1 {
+	for _, cookie := range []string{waiting, leaving} {
+		want(t, 5*time.Second, "the other replica has the new tokens", b, "/api/orders", cookie, works)
+	}
+	if n := refreshes.Load(); n != 2 {
 		t.Errorf("%d refreshes", n)
 	}
 	nobodyWasSignedOut(t, f)
