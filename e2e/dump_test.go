@@ -169,7 +169,7 @@ func TestADumpOfRedisOfARealRunYieldsNoToken(t *testing.T) {
 	if _, err := ring.Open("session/tokens", tickets[0], bound, record.Tokens[1:]); err != nil {
 		t.Errorf("with the cookie they do not open either, so this test is not about them: %v", err)
 	}
-	own, err := thief.Tokens(t.Context(), session.Ticket(tickets[0]))
+	own, err := thief.SignOut(t.Context(), session.Ticket(tickets[0]), "logout")
 	if err != nil || !slices.Contains(f.provider.Issued(), own.Refresh.Reveal()) {
 		t.Errorf("with the cookie there is no refresh token either: %v", err)
 	}
