@@ -12,11 +12,13 @@ import (
 	"cloakroom/internal/demo"
 )
 
-// runDemo is `cloakroom demo`: a provider, two services, a page and Cloakroom itself in one process, until it is interrupted.
+// runDemo is `cloakroom demo`: a provider, two services, a page and Cloakroom itself in one process, until it is interrupted;
+// or, with --only, one of the demo's parties alone, which is what a container runs.
 func runDemo(args []string, env Env) int {
 	started := processStart(time.Now())
-	flags := env.flags("demo", "[--port PORT]")
+	flags := env.flags("demo", "[--port PORT | --only PARTY]")
 	port := flags.Int("port", 8080, "`port` of the page; another one is taken when it is busy")
+	only := flags.String("only", "", "run this `party` alone, for a container: "+strings.Join(demo.Parts(), ", ")+"; docker-compose.yml shows its environment")
 	if code, ok := env.parse(flags, args); !ok {
 		return code
 	}
@@ -25,6 +27,12 @@ func runDemo(args []string, env Env) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if *only != "" {
+		if err := demo.ServePart(ctx, demo.Part{Name: *only, Env: env.Lookup, Out: env.Stdout}); err != nil {
+			return env.fail(err)
+		}
+		return exitDone
+	}
 	if err := demo.Run(ctx, demo.Options{Port: *port, Out: env.Stdout, Started: started, Serve: serveDemo}); err != nil {
 		return env.fail(err)
 	}

@@ -148,7 +148,7 @@ func (g *grounds) open(ctx context.Context) (*daemon.Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	opened := []any{"version", buildInfo().Main.Version}
+	opened := []any{"version", thisBuild().version}
 	for _, l := range listeners {
 		opened = append(opened, l.Name, d.Address(l.Name).String())
 	}

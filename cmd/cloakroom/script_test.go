@@ -60,13 +60,22 @@ func distinct(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-func TestVersionTellsWhatTheToolchainStamped(t *testing.T) {
-	text := versionText(&debug.BuildInfo{GoVersion: "go1.99.0", Main: debug.Module{Version: "v1.2.3"}, Settings: []debug.BuildSetting{
+func TestVersionTellsWhatTheReleaseSetOrTheToolchainStamped(t *testing.T) {
+	stamped := &debug.BuildInfo{GoVersion: "go1.99.0", Main: debug.Module{Version: "v1.2.4-0.20991231"}, Settings: []debug.BuildSetting{
 		{Key: "vcs.revision", Value: "abc123"}, {Key: "vcs.modified", Value: "true"},
-	}})
-	for _, want := range []string{"cloakroom v1.2.3\n", "commit abc123 with local changes\n", "toolchain go1.99.0 "} {
-		if !strings.Contains(text, want) {
-			t.Errorf("%q does not say %q", text, want)
+	}}
+	for _, c := range []struct {
+		build build
+		want  []string
+	}{
+		{buildOf("v1.2.3", "def456", stamped), []string{"cloakroom v1.2.3\n", "commit def456\n", "toolchain go1.99.0 "}},
+		{buildOf("", "", stamped), []string{"cloakroom v1.2.4-0.20991231\n", "commit abc123 with local changes\n", "toolchain go1.99.0 "}},
+		{buildOf("", "", &debug.BuildInfo{GoVersion: "go1.99.0"}), []string{"cloakroom (devel)\n", "commit unknown\n"}},
+	} {
+		for _, want := range c.want {
+			if !strings.Contains(c.build.String(), want) {
+				t.Errorf("%q does not say %q", c.build, want)
+			}
 		}
 	}
 }

@@ -7,21 +7,30 @@ import (
 	"strings"
 )
 
-// places are the addresses of everything that runs. The browser knows Cloakroom as localhost and the provider as 127.0.0.1:
-// cookies do not tell ports apart, so two names keep each one's cookies to itself. The provider's issuer is on yet another
-// name than its endpoints, as a Cognito's is.
-type places struct {
-	public, internal, admin, provider, orders, payments int // ports on loopback
+// ports are those of everything that runs in one process, on loopback.
+type ports struct {
+	public, internal, admin, provider, orders, payments int
 }
 
-func (p places) publicURL() string   { return fmt.Sprintf("http://localhost:%d", p.public) }
-func (p places) internalURL() string { return fmt.Sprintf("http://127.0.0.1:%d", p.internal) }
-func (p places) providerURL() string { return fmt.Sprintf("http://127.0.0.1:%d", p.provider) }
-func (p places) issuer() string {
-	return fmt.Sprintf("http://localhost:%d/eu-west-1_Cloakroom", p.provider)
+// places are the URLs of everything that runs.
+type places struct {
+	public, internal, provider, issuer, orders, payments string
 }
-func (p places) ordersURL() string   { return fmt.Sprintf("http://127.0.0.1:%d", p.orders) }
-func (p places) paymentsURL() string { return fmt.Sprintf("http://127.0.0.1:%d", p.payments) }
+
+// places tells how everything is reached. The browser knows Cloakroom as localhost and the provider as 127.0.0.1: cookies do
+// not tell ports apart, so two names keep each one's cookies to itself. The provider's issuer is on yet another name than its
+// endpoints, as a Cognito's is.
+func (p ports) places() places {
+	at := func(host string, port int) string { return fmt.Sprintf("http://%s:%d", host, port) }
+	return places{
+		public: at("localhost", p.public), internal: at("127.0.0.1", p.internal),
+		provider: at("127.0.0.1", p.provider), issuer: at("localhost", p.provider) + pool,
+		orders: at("127.0.0.1", p.orders), payments: at("127.0.0.1", p.payments),
+	}
+}
+
+// pool is the path of the provider's issuer: a Cognito's is named after its user pool.
+const pool = "/eu-west-1_Cloakroom"
 
 // credentials are made for one run; the configuration names them as variables and holds none of them.
 type credentials struct{ client, orders string }
@@ -35,24 +44,25 @@ func random() string {
 }
 
 const (
-	clientID       = "1example23456789"
-	clientVariable = "DEMO_CLIENT_SECRET"
-	ordersVariable = "DEMO_ORDERS_SECRET"
+	clientID             = "1example23456789"
+	clientSecretVariable = "DEMO_CLIENT_SECRET"
+	ordersSecretVariable = "DEMO_ORDERS_SECRET"
 )
 
 func (c credentials) lookup(name string) (string, bool) {
 	switch name {
-	case clientVariable:
+	case clientSecretVariable:
 		return c.client, true
-	case ordersVariable:
+	case ordersSecretVariable:
 		return c.orders, true
 	}
 	return "", false
 }
 
 // configuration writes the file that Cloakroom is started with: a team's own would look like it.
-func configuration(p places, spa string) string {
+func configuration(p ports, spa string) string {
 	var out strings.Builder
+	at := p.places()
 	fmt.Fprintf(&out, `# What "cloakroom demo" runs on. The two variables are made anew at every start.
 public: {url: %q, listen: "127.0.0.1:%d"}
 internal: {url: %q, listen: "127.0.0.1:%d"}
@@ -71,8 +81,7 @@ routes:
 exchange:
   audiences:
 `,
-		p.publicURL(), p.public, p.internalURL(), p.internal, p.admin, p.issuer(), clientID, clientVariable,
-		p.ordersURL(), p.providerURL(), spa)
+		at.public, p.public, at.internal, p.internal, p.admin, at.issuer, clientID, clientSecretVariable, at.orders, at.provider, spa)
 	for _, audience := range policy() {
 		fmt.Fprintf(&out, "    %s:\n      scopes:\n", audience.name)
 		writeRules(&out, audience.scopes)
@@ -85,7 +94,7 @@ exchange:
       audiences: [%s]
       actor: implicit
 drain: {delay: 0s, timeout: 2s}   # nobody waits for another replica to take over
-`, orders, ordersVariable, payments)
+`, orders, ordersSecretVariable, payments)
 	return out.String()
 }
 

@@ -12,9 +12,7 @@ import (
 	"slices"
 	"time"
 
-	"cloakroom/exchange/exchangehttp"
 	"cloakroom/internal/idptest"
-	"cloakroom/secret"
 	page "cloakroom/web/demo"
 )
 
@@ -64,13 +62,14 @@ func Start(ctx context.Context, o Options) (d *Demo, err error) {
 		return d, fmt.Errorf("demo: %w", err)
 	}
 	d.stops = append(d.stops, func() error { return os.RemoveAll(folder) })
-	at, own, err := d.ports(ctx, o.Port)
+	on, own, err := d.ports(ctx, o.Port)
 	if err != nil {
 		return d, err
 	}
 	secrets := newCredentials()
-	d.URL, d.Internal, d.Admin = at.publicURL(), at.internalURL(), fmt.Sprintf("http://127.0.0.1:%d", at.admin)
-	d.Provider = newProvider(at, secrets)
+	at := on.places()
+	d.URL, d.Internal, d.Admin = at.public, at.internal, fmt.Sprintf("http://127.0.0.1:%d", on.admin)
+	d.Provider = newProvider(at, secrets.client)
 	if err := d.serve(ctx, at, own, secrets); err != nil {
 		return d, err
 	}
@@ -80,7 +79,7 @@ func Start(ctx context.Context, o Options) (d *Demo, err error) {
 		return d, fmt.Errorf("demo: write the page: %w", err)
 	}
 	file := filepath.Join(folder, "cloakroom.yaml")
-	if err := os.WriteFile(file, []byte(configuration(at, spa)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(configuration(on, spa)), 0o600); err != nil {
 		return d, fmt.Errorf("demo: write the configuration: %w", err)
 	}
 	d.LogFile = filepath.Join(folder, "cloakroom.log")
@@ -112,8 +111,8 @@ type listeners struct{ provider, orders, payments net.Listener }
 
 // ports settles every port. Cloakroom's three are held until all six are known, so that no two are the same, and let go
 // then for Cloakroom to take.
-func (d *Demo) ports(ctx context.Context, public int) (places, listeners, error) {
-	var at places
+func (d *Demo) ports(ctx context.Context, public int) (ports, listeners, error) {
+	var on ports
 	var own listeners
 	var held []net.Listener
 	defer func() {
@@ -127,16 +126,16 @@ func (d *Demo) ports(ctx context.Context, public int) (places, listeners, error)
 		is   *int
 		keep *net.Listener
 	}{
-		{"Cloakroom", public, &at.public, nil},
-		{"the exchange", 8081, &at.internal, nil},
-		{"the admin listener", 9090, &at.admin, nil},
-		{"the provider", 8090, &at.provider, &own.provider},
-		{"orders", 8091, &at.orders, &own.orders},
-		{"payments", 8092, &at.payments, &own.payments},
+		{"Cloakroom", public, &on.public, nil},
+		{"the exchange", 8081, &on.internal, nil},
+		{"the admin listener", 9090, &on.admin, nil},
+		{"the provider", 8090, &on.provider, &own.provider},
+		{"orders", 8091, &on.orders, &own.orders},
+		{"payments", 8092, &on.payments, &own.payments},
 	} {
 		listener, err := listen(ctx, one.want)
 		if err != nil {
-			return at, own, fmt.Errorf("demo: %s: %w", one.name, err)
+			return on, own, fmt.Errorf("demo: %s: %w", one.name, err)
 		}
 		*one.is = port(listener)
 		if *one.is != one.want && one.want != 0 {
@@ -149,41 +148,18 @@ func (d *Demo) ports(ctx context.Context, public int) (places, listeners, error)
 		*one.keep = listener
 		d.stops = append(d.stops, func() error { return closed(listener.Close()) })
 	}
-	return at, own, nil
-}
-
-func newProvider(at places, secrets credentials) *idptest.Provider {
-	return idptest.New(idptest.Config{
-		URL:    at.providerURL(),
-		Issuer: at.issuer(),
-		Clients: []idptest.Client{{
-			ID: clientID, Secret: secrets.client,
-			RedirectURIs: []string{at.publicURL() + "/bff/callback/demo"},
-			LogoutURIs:   []string{at.publicURL() + "/bff/logged-out"},
-		}},
-		AccessLifetime: 15 * time.Minute,
-		IDLifetime:     15 * time.Minute,
-		ShowUsers:      true,
-	})
+	return on, own, nil
 }
 
 // serve answers for the provider and the two services.
 func (d *Demo) serve(ctx context.Context, at places, own listeners, secrets credentials) error {
-	client := &http.Client{Timeout: 5 * time.Second}
-	keySet := at.internalURL() + "/.well-known/jwks.json"
-	var customers []string
-	for _, user := range idptest.DefaultUsers() {
-		customers = append(customers, user.Subject)
-	}
-	exchange, err := exchangehttp.NewClient(exchangehttp.ClientConfig{
-		Endpoint: at.internalURL() + "/oauth2/token", ID: orders, Secret: secret.Text(secrets.orders), HTTP: client,
-	})
+	orders, err := serveOrders(ctx, at, secrets.orders)
 	if err != nil {
-		return fmt.Errorf("demo: %w", err)
+		return err
 	}
-	d.answer(own.payments, newPayments(newGuard(ctx, at.internalURL(), keySet, policyOf(payments), time.Now), customers))
-	d.answer(own.orders, newOrders(newGuard(ctx, at.internalURL(), keySet, policyOf(orders), time.Now), exchange, at.paymentsURL(), client))
-	d.answer(own.provider, newReporter(d.Provider, at.ordersURL(), client))
+	d.answer(own.payments, servePayments(ctx, at))
+	d.answer(own.orders, orders)
+	d.answer(own.provider, newReporter(d.Provider, at.orders, newCaller()))
 	return nil
 }
 

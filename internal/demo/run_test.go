@@ -93,13 +93,13 @@ func TestStartThatFailsSaysWhyAndStopsTheRest(t *testing.T) {
 
 func TestConfigurationHoldsNoSecret(t *testing.T) {
 	secrets := newCredentials()
-	text := configuration(places{public: 1}, "/spa")
+	text := configuration(ports{public: 1}, "/spa")
 	for _, secret := range []string{secrets.client, secrets.orders} {
 		if strings.Contains(text, secret) {
 			t.Error("a secret is in the configuration")
 		}
 	}
-	for _, name := range []string{clientVariable, ordersVariable} {
+	for _, name := range []string{clientSecretVariable, ordersSecretVariable} {
 		if value, set := secrets.lookup(name); !set || value == "" || !strings.Contains(text, `"${`+name+`}"`) {
 			t.Errorf("%s is not used", name)
 		}

@@ -1,0 +1,163 @@
+//go:build containers
+
+package compose
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestComposeFile(t *testing.T) {
+	s := bringUp(t, "cloakroom-test", "docker-compose.yml")
+	// One after the other: they share the stack.
+	t.Run("a person signs in, and orders calls payments through the exchange", func(t *testing.T) {
+		v := s.within(t).visitor("alice")
+		if status, actor, audience := v.orders(); status != http.StatusOK || actor != "orders" || audience != "payments" {
+			t.Errorf("orders answers %d; payments was called by %v with a token for %v", status, actor, audience)
+		}
+	})
+	t.Run("a browser reads the demo", func(t *testing.T) { s.within(t).readsTheDemo() })
+	t.Run("a restart keeps the sessions", func(t *testing.T) {
+		s := s.within(t)
+		v := s.visitor("sam")
+		s.compose("restart", "redis", "cloakroom")
+		s.compose("up", "--detach", "--no-build", "--pull", "never", "--wait", "--wait-timeout", "60")
+		v.stays()
+	})
+	t.Run("every container is confined", func(t *testing.T) { s.within(t).confined() })
+	t.Run("Redis and the services cannot be reached from the browser's side", func(t *testing.T) { s.within(t).apart() })
+	t.Run("no secret stands in a log, an image or a container's settings", func(t *testing.T) { s.within(t).tellsNoSecret() })
+}
+
+// within is the stack in a subtest.
+func (s *stack) within(t *testing.T) *stack {
+	same := *s
+	same.T = t
+	return &same
+}
+
+// readsTheDemo opens the page in Chromium, under whose rules the provider's name must lead to its container.
+func (s *stack) readsTheDemo() {
+	s.Helper()
+	file := filepath.Join(s.TempDir(), "report.json")
+	browser := exec.CommandContext(s.Context(), "node", "node/demo.mjs")
+	browser.Dir = "../../e2e"
+	browser.Env = append(os.Environ(), "APP="+s.app, "REPORT="+file)
+	if out, err := browser.CombinedOutput(); err != nil {
+		s.Fatalf("the browser: %v\n%s", err, out)
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		s.Fatal(err)
+	}
+	var seen struct {
+		Boxes, Tries map[string]string
+		Errors       []string
+	}
+	if err := json.Unmarshal(raw, &seen); err != nil {
+		s.Fatal(err)
+	}
+	for box, words := range map[string][]string{
+		"provider": {"no e-mail", "alice@example.com"}, "orders": {"orders:read", "alice@example.com"}, "payments": {"act", "payments:read"},
+	} {
+		for _, word := range words {
+			if !strings.Contains(seen.Boxes[box], word) {
+				s.Errorf("the box of %s does not say %q:\n%s", box, word, seen.Boxes[box])
+			}
+		}
+	}
+	if len(seen.Tries) == 0 || len(seen.Errors) > 0 {
+		s.Errorf("%d things were tried; the page complained: %v", len(seen.Tries), seen.Errors)
+	}
+	for button, told := range seen.Tries {
+		if !strings.Contains(told, "Refused") {
+			s.Errorf("%s is not refused:\n%s", button, told)
+		}
+	}
+}
+
+// confined looks at what the engine was really asked for.
+func (s *stack) confined() {
+	s.Helper()
+	for _, c := range s.containers() {
+		h := c.HostConfig
+		if !h.ReadonlyRootfs || h.Privileged || len(h.CapAdd) > 0 || !slices.Equal(h.CapDrop, []string{"ALL"}) ||
+			!slices.Contains(h.SecurityOpt, "no-new-privileges:true") {
+			s.Errorf("%s may do more than it must: %+v", c.Name, h)
+		}
+		oneShot := strings.Contains(c.Name, "secrets")
+		if c.Config.User == "" || !oneShot && (c.Config.User == "root" || strings.HasPrefix(c.Config.User, "0")) {
+			s.Errorf("%s runs as %q", c.Name, c.Config.User)
+		}
+		if oneShot == (c.State.Status == "running") {
+			s.Errorf("%s is %s", c.Name, c.State.Status)
+		}
+		for port, at := range c.NetworkSettings.Ports {
+			for _, host := range at {
+				if host.HostIP != "127.0.0.1" {
+					s.Errorf("%s publishes %s at %q", c.Name, port, host.HostIP)
+				}
+			}
+		}
+	}
+}
+
+// apart tries from a container on the browser's network to reach what only Cloakroom may.
+func (s *stack) apart() {
+	s.Helper()
+	front := s.project + "_front"
+	knock := func(host, port string) (string, error) {
+		return s.try("run", "--rm", "--network", front, "--entrypoint", "timeout", "redis:8", "3", "redis-cli", "-h", host, "-p", port, "ping")
+	}
+	// It can knock at all: something answers at Cloakroom's door, though not as Redis does.
+	if out, err := knock("cloakroom", "8080"); err == nil || !strings.Contains(out, "HTTP") && !strings.Contains(out, "Protocol error") {
+		s.Errorf("from the browser's network cloakroom says %q: what is not reached proves nothing", out)
+	}
+	for service, port := range map[string]string{"redis": "6379", "orders": "8091", "payments": "8092"} {
+		c := s.containers(service)[0]
+		hosts := []string{service}
+		for name, network := range c.NetworkSettings.Networks {
+			if name == front {
+				s.Errorf("%s is on the browser's network", service)
+			}
+			hosts = append(hosts, network.IPAddress)
+		}
+		for _, host := range hosts {
+			if out, err := knock(host, port); err == nil || !strings.Contains(out, "Could not connect") && out != "" {
+				s.Errorf("from the browser's network %s answers at %s: %q, %v", service, host, out, err)
+			}
+		}
+	}
+}
+
+// tellsNoSecret looks for each secret in whatever an operator prints or ships.
+func (s *stack) tellsNoSecret() {
+	s.Helper()
+	told := s.compose("logs", "--no-color")
+	if !strings.Contains(told, `"audit"`) {
+		s.Error("the logs have no audit line: what they do not hold proves nothing")
+	}
+	told += s.compose("config") + s.docker("history", "--no-trunc", "cloakroom:dev") + s.docker("inspect", "cloakroom:dev")
+	for _, c := range s.containers() {
+		told += s.docker("inspect", c.Name)
+	}
+	files := s.docker("run", "--rm", "--volume", s.project+"_cloakroom-secrets:/s:ro", "--entrypoint", "sh", "redis:8", "-c", "cat /s/*")
+	secrets := strings.Fields(files)
+	if len(secrets) != 5 {
+		s.Fatalf("%d secrets were made", len(secrets))
+	}
+	for _, secret := range secrets {
+		if len(secret) != 44 {
+			s.Errorf("a secret is %d characters long, not 32 bytes in base64", len(secret))
+		}
+		if strings.Contains(told, secret) {
+			s.Errorf("%.4s… is told", secret)
+		}
+	}
+}

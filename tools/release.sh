@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Builds what is released into a folder, by default dist/: a binary for each platform, what it is made of (CycloneDX), and the
+# checksums of all that.
+#   tools/release.sh [FOLDER]
+# VERSION and COMMIT default to the repository's; PLATFORMS to all there are.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+out=${1:-dist}
+export VERSION=${VERSION:-$(git describe --tags --always --dirty)}
+export COMMIT=${COMMIT:-$(git rev-parse HEAD)}
+platforms=${PLATFORMS:-linux/amd64 linux/arm64 darwin/amd64 darwin/arm64}
+
+rm -rf "$out"
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+for platform in $platforms; do
+	name=cloakroom_${VERSION}_${platform/\//_}
+	GOOS=${platform%/*} GOARCH=${platform#*/} tools/build.sh "$out/$name"
+	go tool -modfile=tools/release/go.mod cyclonedx-gomod bin -json -noserial -std -version "$VERSION" -output "$out/$name.cdx.json" "$out/$name" 2>/dev/null
+done
+(cd "$out" && sha256sum cloakroom_* >SHA256SUMS)
+echo "released $VERSION ($COMMIT) into $out:"
+cat "$out/SHA256SUMS"
