@@ -7,7 +7,7 @@ export GOTOOLCHAIN := go1.27.4
 TOOL := go tool -modfile=tools/go.mod
 LINT := go tool -modfile=tools/lint/go.mod golangci-lint
 
-.PHONY: demo test setup lint fuzz mutate build
+.PHONY: demo test test-containers setup lint fuzz mutate build release
 
 demo:
 	go run ./cmd/cloakroom demo
@@ -15,10 +15,21 @@ demo:
 build:
 	CGO_ENABLED=0 go build -trimpath -o bin/cloakroom ./cmd/cloakroom
 
+# Binaries for every platform, what they are made of, and checksums, into dist/.
+release:
+	tools/release.sh
+
 test: setup lint
 	node --test web/client/
 	$(TOOL) gotestsum --format pkgname-and-test-fails -- -race -shuffle=on -timeout 12m ./...
 	tools/fuzz.sh 10s FuzzTokenEndpoint FuzzVerify FuzzClientAssertion
+	tools/containers.sh $(CONTAINERS)
+
+# The image and the compose files: `present` tries them where a Docker engine answers and says so where none does; `required`
+# starts an engine, as root, where none answers.
+CONTAINERS ?= present
+test-containers:
+	tools/containers.sh required
 
 # go vet and staticcheck among others: see .golangci.yml.
 lint:

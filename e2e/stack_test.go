@@ -36,6 +36,7 @@ const (
 // production names.
 type cloakroom struct {
 	*process
+	program               string // its binary
 	dir, config           string
 	public, intern, admin int
 	client                *http.Client // trusts its certificate and finds its host
@@ -45,7 +46,7 @@ type cloakroom struct {
 // newCloakroom writes the configuration that settings ends; start it with serve.
 func newCloakroom(t *testing.T) *cloakroom {
 	t.Helper()
-	c := &cloakroom{dir: t.TempDir(), public: freePort(t), intern: freePort(t), admin: freePort(t)}
+	c := &cloakroom{program: binary, dir: t.TempDir(), public: freePort(t), intern: freePort(t), admin: freePort(t)}
 	c.config = filepath.Join(c.dir, "cloakroom.yaml")
 	c.client = c.certify(t)
 	key, err := exec.Command(binary, "secret").Output()
@@ -105,8 +106,10 @@ providers: {main: {issuer: "%s", client_id: %s, client_secret: "${CLIENT_SECRET}
 
 func (c *cloakroom) serve(t *testing.T) {
 	t.Helper()
-	description.watch(strings.TrimPrefix(c.origin(), "https://"), strings.TrimPrefix(c.issuer(), "https://"), strings.TrimPrefix(c.adminURL(), "http://"))
-	command := append(slices.Clone(c.under), binary, "serve", "--config", c.config)
+	if c.program == binary { // another release has a description of its own
+		description.watch(strings.TrimPrefix(c.origin(), "https://"), strings.TrimPrefix(c.issuer(), "https://"), strings.TrimPrefix(c.adminURL(), "http://"))
+	}
+	command := append(slices.Clone(c.under), c.program, "serve", "--config", c.config)
 	c.process = start(t, []string{"CLIENT_SECRET=" + clientSecret}, command[0], command[1:]...)
 	eventually(t, 10*time.Second, "cloakroom answers /healthz", func() bool { return answers(http.DefaultClient, c.adminURL()+"/healthz") })
 }

@@ -41,7 +41,7 @@ golang:*)
 	;;
 redis:*)
 	user redis 999
-	bring redis-server redis-cli redis-sentinel sh cat head base64 mv cp grep
+	bring redis-server redis-cli redis-sentinel sh cat head base64 mv cp grep timeout
 	mkdir "$root/data"
 	chown 999:999 "$root/data"
 	changes=('WORKDIR /data' 'VOLUME /data')

@@ -113,7 +113,7 @@ func (s *stack) apart() {
 	s.Helper()
 	front := s.project + "_front"
 	knock := func(host, port string) (string, error) {
-		return s.try("run", "--rm", "--network", front, "--entrypoint", "timeout", "redis:8", "3", "redis-cli", "-h", host, "-p", port, "ping")
+		return s.try("run", "--rm", "--network", front, "--entrypoint", "timeout", "redis:8", "1", "redis-cli", "-h", host, "-p", port, "ping")
 	}
 	// It can knock at all: something answers at Cloakroom's door, though not as Redis does.
 	if out, err := knock("cloakroom", "8080"); err == nil || !strings.Contains(out, "HTTP") && !strings.Contains(out, "Protocol error") {
@@ -139,6 +139,7 @@ func (s *stack) apart() {
 // tellsNoSecret looks for each secret in whatever an operator prints or ships.
 func (s *stack) tellsNoSecret() {
 	s.Helper()
+	s.visitor("sam")
 	told := s.compose("logs", "--no-color")
 	if !strings.Contains(told, `"audit"`) {
 		s.Error("the logs have no audit line: what they do not hold proves nothing")

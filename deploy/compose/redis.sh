@@ -1,6 +1,6 @@
 #!/bin/sh
-# Starts one of several Redis: redis.sh NAME, where NAME is its host's. `redis` is the master at the first start; after that each
-# is what the Sentinels last made of it, which it keeps in its configuration file.
+# Starts one of several Redis: redis.sh master|replica says what it is at its first start. After that it is what the Sentinels last
+# made of it, which it keeps in its configuration file.
 set -eu
 file=/data/redis.conf
 if [ ! -s $file ]; then
@@ -13,8 +13,7 @@ if [ ! -s $file ]; then
 		# A master that was cut off from its replicas must not confirm what they will never get.
 		echo 'min-replicas-to-write 1'
 		echo 'min-replicas-max-lag 10'
-		echo "replica-announce-ip $1"
-		[ "$1" = redis ] || echo 'replicaof redis 6379'
+		[ "$1" = master ] || echo 'replicaof 10.213.8.2 6379'
 	} >$file.new
 	mv $file.new $file
 fi

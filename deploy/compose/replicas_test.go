@@ -59,11 +59,17 @@ func (s *stack) servesFromEach() {
 	}
 }
 
-// master asks a Sentinel which Redis is.
+// master is the service of the Redis that a Sentinel names.
 func (s *stack) master() string {
 	s.Helper()
-	out := s.compose("exec", "--no-TTY", "sentinel-1", "redis-cli", "-p", "26379", "sentinel", "get-master-addr-by-name", "cloakroom")
-	return strings.Fields(out)[0]
+	at := strings.Fields(s.compose("exec", "--no-TTY", "sentinel-1", "redis-cli", "-p", "26379", "sentinel", "get-master-addr-by-name", "cloakroom"))[0]
+	for _, name := range []string{"redis", "redis-2", "redis-3"} {
+		if s.containers(name)[0].NetworkSettings.Networks[s.project+"_store"].IPAMConfig.IPv4Address == at {
+			return name
+		}
+	}
+	s.Fatalf("the Sentinels name %s", at)
+	return ""
 }
 
 func (s *stack) redis(name string, command ...string) string {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Starts a Sentinel: sentinel.sh NAME, where NAME is its host's. What it learns it keeps in its configuration file.
+# Starts a Sentinel. What it learns it keeps in its configuration file.
 set -eu
 file=/data/sentinel.conf
 if [ ! -s $file ]; then
@@ -7,10 +7,7 @@ if [ ! -s $file ]; then
 		echo 'port 26379'
 		echo 'dir /data'
 		echo 'protected-mode no'
-		echo 'sentinel resolve-hostnames yes'
-		echo 'sentinel announce-hostnames yes'
-		echo "sentinel announce-ip $1"
-		echo 'sentinel monitor cloakroom redis 6379 2'
+		echo 'sentinel monitor cloakroom 10.213.8.2 6379 2'
 		echo "sentinel auth-pass cloakroom $(cat /run/secrets/password)"
 		echo 'sentinel down-after-milliseconds cloakroom 2000'
 		echo 'sentinel failover-timeout cloakroom 10000'

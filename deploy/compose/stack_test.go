@@ -93,8 +93,11 @@ type container struct {
 	Config          struct{ User string }
 	State           struct{ Status string }
 	NetworkSettings struct {
-		Networks map[string]struct{ IPAddress string }
-		Ports    map[string][]struct{ HostIP string }
+		Networks map[string]struct {
+			IPAddress  string                       // "" where it does not run
+			IPAMConfig struct{ IPv4Address string } // the one it asks for
+		}
+		Ports map[string][]struct{ HostIP string }
 	}
 	HostConfig struct {
 		ReadonlyRootfs bool

@@ -1,0 +1,154 @@
+//go:build containers
+
+package compose
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// The release of this machine's platform, which tools/containers.sh made in $RELEASE, and the image were built from the same
+// source in different folders, with different caches, by different copies of the toolchain.
+func TestImageHoldsTheReleasedBinary(t *testing.T) {
+	s := &stack{T: t}
+	released := releasedBinary(t)
+	id := s.docker("create", "cloakroom:dev")
+	t.Cleanup(func() { s.docker("rm", id) })
+	copied := filepath.Join(t.TempDir(), "cloakroom")
+	s.docker("cp", id+":/usr/local/bin/cloakroom", copied)
+	if in, out := sum(t, copied), sum(t, released); in != out {
+		t.Errorf("the image's binary is %s, the released one %s: the build cannot be reproduced", in, out)
+	}
+
+	for what, args := range map[string][]string{"the release": {released, "version"}, "the image": {"docker", "run", "--rm", "cloakroom:dev", "version"}} {
+		out, err := exec.CommandContext(t.Context(), args[0], args[1:]...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", what, err, out)
+		}
+		for _, want := range []string{"cloakroom " + os.Getenv("VERSION") + "\n", "commit " + os.Getenv("COMMIT") + "\n", "toolchain " + toolchain(t) + " "} {
+			if !bytes.Contains(out, []byte(want)) {
+				t.Errorf("%s says\n%s, without %q", what, out, want)
+			}
+		}
+	}
+}
+
+func TestImageIsSmallAndWithoutRights(t *testing.T) {
+	s := &stack{T: t}
+	var images []struct {
+		Size   int64
+		Config struct {
+			User                  string
+			Entrypoint, Cmd       []string
+			Healthcheck           struct{ Test []string }
+			ExposedPorts, Volumes map[string]any
+		}
+	}
+	if err := json.Unmarshal([]byte(s.docker("inspect", "cloakroom:dev")), &images); err != nil {
+		t.Fatal(err)
+	}
+	image := images[0]
+	if image.Size > 48<<20 {
+		t.Errorf("the image has %d MiB", image.Size>>20)
+	}
+	if image.Config.User != "65532:65532" || strings.Join(image.Config.Healthcheck.Test, " ") != "CMD cloakroom healthcheck --config /etc/cloakroom/cloakroom.yaml" {
+		t.Errorf("the image runs as %q and is asked %v", image.Config.User, image.Config.Healthcheck.Test)
+	}
+	listing := s.docker("run", "--rm", "--entrypoint", "cloakroom", "cloakroom:dev", "help")
+	if !strings.Contains(listing, "healthcheck") {
+		t.Errorf("cloakroom is not in the image's path: %s", listing)
+	}
+}
+
+func TestReleaseSaysWhatItIsMadeOf(t *testing.T) {
+	released := releasedBinary(t)
+	raw, err := os.ReadFile(released + ".cdx.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bill struct {
+		Format   string `json:"bomFormat"`
+		Metadata struct {
+			Component struct{ Name, Version string }
+		}
+		Components []struct{ Name, Version string }
+	}
+	if err := json.Unmarshal(raw, &bill); err != nil {
+		t.Fatal(err)
+	}
+	if of := bill.Metadata.Component; bill.Format != "CycloneDX" || of.Name != "cloakroom" || of.Version != os.Getenv("VERSION") {
+		t.Errorf("it is a %s of %s %s", bill.Format, of.Name, of.Version)
+	}
+	has := map[string]string{}
+	for _, c := range bill.Components {
+		has[c.Name] = c.Version
+	}
+	// What the binary really holds, by what the toolchain wrote into it.
+	out, err := exec.CommandContext(t.Context(), "go", "version", "-m", released).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	for line := range strings.Lines(string(out)) {
+		if fields := strings.Fields(line); len(fields) > 2 && fields[0] == "dep" {
+			if count++; has[fields[1]] != fields[2] {
+				t.Errorf("%s %s is in the binary; its bill says %q", fields[1], fields[2], has[fields[1]])
+			}
+		}
+	}
+	if count < 10 || has["std"] != toolchain(t) {
+		t.Errorf("%d dependencies; the standard library is %q", count, has["std"])
+	}
+}
+
+func TestReleaseHasTheChecksumOfEveryFile(t *testing.T) {
+	folder := os.Getenv("RELEASE")
+	raw, err := os.ReadFile(filepath.Join(folder, "SHA256SUMS"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sums := map[string]string{}
+	for line := range strings.Lines(string(raw)) {
+		fields := strings.Fields(line)
+		sums[fields[1]] = fields[0]
+	}
+	files, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) != 3 || len(sums) != 2 {
+		t.Errorf("%d files, %d sums", len(files), len(sums))
+	}
+	for name, want := range sums {
+		if got := sum(t, filepath.Join(folder, name)); got != want {
+			t.Errorf("%s is %s, not %s", name, got, want)
+		}
+	}
+}
+
+func releasedBinary(t *testing.T) string {
+	t.Helper()
+	folder := os.Getenv("RELEASE")
+	if folder == "" {
+		t.Fatal("RELEASE names no folder: run tools/containers.sh")
+	}
+	return filepath.Join(folder, "cloakroom_"+os.Getenv("VERSION")+"_linux_"+runtime.GOARCH)
+}
+
+func sum(t *testing.T, file string) string {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash := sha256.Sum256(raw)
+	return hex.EncodeToString(hash[:])
+}
