@@ -55,7 +55,8 @@ start_engine() {
 	fi
 	docker=/usr/bin/docker # the one that belongs to this engine: it builds without a plugin
 	export DOCKER_HOST=unix://$work/docker.sock
-	iptables-save >"$work/iptables" 2>/dev/null || true
+	iptables --list >/dev/null && iptables --table nat --list >/dev/null # so that what is saved has both tables
+	iptables-save >"$work/iptables"
 	dockerd --data-root "$work/data" --exec-root "$work/exec" --pidfile "$work/dockerd.pid" --host "$DOCKER_HOST" >"$work/dockerd.log" 2>&1 &
 	engine=$!
 	for _ in $(seq 120); do
@@ -73,7 +74,7 @@ stop_engine() {
 	kill "$engine" 2>/dev/null || true
 	wait "$engine" 2>/dev/null || true
 	ip link delete docker0 2>/dev/null || true
-	[ ! -s "$work/iptables" ] || iptables-restore <"$work/iptables" || true
+	iptables-restore <"$work/iptables" || true
 	say "stopped the engine"
 }
 
