@@ -31,7 +31,11 @@ main() {
 		fi
 		start_engine
 	fi
-	say "engine $("$docker" version --format '{{.Server.Version}}')"
+	# For whatever is started from here, this one is `docker`.
+	mkdir "$work/bin"
+	ln -s "$docker" "$work/bin/docker"
+	export PATH=$work/bin:$PATH
+	say "engine $(docker version --format '{{.Server.Version}}')"
 	provide_compose
 	provide_images
 	release=$work/release
@@ -48,11 +52,7 @@ start_engine() {
 		say "no Docker engine answers, and only root can start one" >&2
 		exit 1
 	fi
-	if ! command -v dockerd >/dev/null; then
-		say "installing docker.io"
-		apt-get update -q >/dev/null
-		DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -q --no-install-recommends docker.io >"$work/apt" 2>&1 || { cat "$work/apt" >&2; exit 1; }
-	fi
+	fetch dockerd docker.io
 	docker=/usr/bin/docker # the one that belongs to this engine: it builds without a plugin
 	export DOCKER_HOST=unix://$work/docker.sock
 	iptables --list >/dev/null && iptables --table nat --list >/dev/null # so that what is saved has both tables
@@ -78,10 +78,14 @@ stop_engine() {
 	say "stopped the engine"
 }
 
-# provide_compose takes the plugin that is there, or builds the one we know.
+# provide_compose takes the plugin that is there; beside an engine of our own it builds the one we know.
 provide_compose() {
-	if "$docker" compose version --short 2>/dev/null | grep -qE '^v?(2\.(2[4-9]|[3-9][0-9])|[3-9]|[1-9][0-9])'; then
+	if docker compose version --short 2>/dev/null | grep -qE '^v?(2\.(2[4-9]|[3-9][0-9])|[3-9]|[1-9][0-9])'; then
 		return
+	fi
+	if [ -z "$engine" ]; then
+		say "Docker Compose is missing, or older than 2.24: please install it" >&2
+		exit 1
 	fi
 	say "building Docker Compose $compose_version"
 	export DOCKER_CONFIG=$work/docker
@@ -102,25 +106,31 @@ provide_images() {
 	local image needed
 	needed=$({
 		sed -nE 's/^FROM (--platform=[^ ]+ )?([^ ]+).*/\2/p' deploy/Dockerfile
-		"$docker" compose --file docker-compose.yml --file deploy/compose.replicas.yml config --images
+		docker compose --file docker-compose.yml --file deploy/compose.replicas.yml config --images
 	} | grep -v '^cloakroom:' | sort -u)
 	for image in $needed; do
-		if "$docker" image inspect "$image" >/dev/null 2>&1 || timeout 120 "$docker" pull --quiet "$image" >/dev/null 2>"$work/pull"; then
+		if docker image inspect "$image" >/dev/null 2>&1 || timeout 120 docker pull --quiet "$image" >/dev/null 2>"$work/pull"; then
 			continue
 		fi
 		if [ -z "$engine" ]; then
 			say "$image cannot be pulled: $(tail -1 "$work/pull")" >&2
 			exit 1
 		fi
-		[[ $image != haproxy:* ]] || install haproxy
-		[[ $image != redis:* ]] || install redis-server
+		[[ $image != haproxy:* ]] || fetch haproxy haproxy
+		[[ $image != redis:* ]] || fetch redis-server redis-server
 		tools/standin.sh "$image"
 		say "$image cannot be pulled here: a STAND-IN of that name is used, made from what this machine has installed"
 	done
 }
 
-install() {
-	command -v "$1" >/dev/null || DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -q --no-install-recommends "$1" >/dev/null
+# fetch PROGRAM PACKAGE: by apt where it is missing; nothing starts as a service
+fetch() {
+	command -v "$1" >/dev/null && return
+	say "installing $2"
+	{ apt-get update -q && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -q --no-install-recommends "$2"; } >"$work/apt" 2>&1 || {
+		cat "$work/apt" >&2
+		exit 1
+	}
 }
 
 build_image() {
@@ -129,8 +139,8 @@ build_image() {
 	for name in VERSION COMMIT; do arguments+=(--build-arg "$name=${!name}"); done
 	for name in HTTP_PROXY HTTPS_PROXY NO_PROXY; do [ -z "${!name:-}" ] || arguments+=(--build-arg "$name"); done
 	say "building the image"
-	"$docker" build --file deploy/Dockerfile --tag cloakroom:dev "${arguments[@]}" . >"$work/build.log" 2>&1 || { cat "$work/build.log" >&2; exit 1; }
-	say "image of $("$docker" image inspect --format '{{.Size}}' cloakroom:dev) bytes"
+	docker build --file deploy/Dockerfile --tag cloakroom:dev "${arguments[@]}" . >"$work/build.log" 2>&1 || { cat "$work/build.log" >&2; exit 1; }
+	say "image of $(docker image inspect --format '{{.Size}}' cloakroom:dev) bytes"
 }
 
 main "${1:?present or required}"
