@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -301,11 +300,7 @@ func (r resources) String() string {
 
 func resourcesOf(t *testing.T, c *cloakroom) resources {
 	t.Helper()
-	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", c.cmd.Process.Pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resources{int(c.metric(t, "go_goroutines")), len(entries)}
+	return resources{int(c.metric(t, "go_goroutines")), int(c.metric(t, "process_open_fds"))}
 }
 
 // metric is the sum of a metric's series whose labels have all of these.

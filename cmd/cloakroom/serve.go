@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"cloakroom/cmd/cloakroom/config"
+	"cloakroom/internal/daemon"
 	"cloakroom/internal/telemetry"
 )
 
@@ -27,6 +28,9 @@ func runServe(args []string, env Env) int {
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
 	defer signal.Stop(reload)
+	if err := daemon.NoCoreDumps(); err != nil {
+		return env.fail(err)
+	}
 	if err := serve(ctx, *path, reload, env); err != nil {
 		return env.fail(err)
 	}
