@@ -92,11 +92,11 @@ type visitors struct {
 	lasts time.Duration // a session
 
 	mu   sync.Mutex
-	all  []*visitor
+	all  []*guest
 	anew int // cookies that were encoded under another secret
 }
 
-type visitor struct {
+type guest struct {
 	mu      sync.Mutex
 	cookie  string
 	entered time.Time
@@ -109,7 +109,7 @@ func (v *visitors) enter(t *testing.T) {
 	p := v.house.exchangeStack.signIn(t, "sam")
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.all = append(v.all, &visitor{cookie: p.cookie, entered: began})
+	v.all = append(v.all, &guest{cookie: p.cookie, entered: began})
 }
 
 // enterFor signs people in for a while.
@@ -147,7 +147,7 @@ func (v *visitors) visit(ctx context.Context, _ int) reply {
 }
 
 // pick chooses anyone whose session is not near its end, nil for nobody.
-func (v *visitors) pick() *visitor {
+func (v *visitors) pick() *guest {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, n := range rand.Perm(len(v.all)) {
