@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -235,7 +236,9 @@ func (c *cloakroom) browse(t *testing.T, signIn string) report {
 func chromium(t *testing.T, script string, report any, env ...string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "report.json")
-	browser := exec.CommandContext(t.Context(), "node", filepath.Join("node", script))
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // many times what any of them takes
+	defer cancel()
+	browser := exec.CommandContext(ctx, "node", filepath.Join("node", script))
 	browser.Env = append(append(os.Environ(), "REPORT="+file), env...)
 	if out, err := browser.CombinedOutput(); err != nil {
 		t.Fatalf("the browser: %v\n%s", err, out)

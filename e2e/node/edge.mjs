@@ -154,7 +154,7 @@ const forge = (page) => page.evaluate(async (APP) => {
     await loaded(element('script', { src: APP + path }));
     await loaded(element('iframe', { src: APP + path }));
   }
-  await new Promise((resolve) => { const events = new EventSource(`${APP}/bff/events`, { withCredentials: true }); events.onerror = () => { events.close(); resolve(); }; });
+  await new Promise((resolve) => { const events = new EventSource(`${APP}/bff/events`, { withCredentials: true }); events.onopen = events.onerror = () => { events.close(); resolve(); }; });
   for (const path of writes) {
     await quiet(fetch(APP + path, { method: 'POST', mode: 'no-cors', credentials: 'include', body }));
     await quiet(fetch(APP + path, { method: 'POST', mode: 'no-cors', credentials: 'include', body: new Blob([body]) }));
