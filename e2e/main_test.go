@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"net/http"
 	"os"
@@ -17,7 +18,20 @@ func TestMain(m *testing.M) {
 	os.Exit(run(m))
 }
 
+// atOnceUnlessTold is how many of the parallel tests run at a time, unless the command line says it: what they do most is wait, for the time
+// of a lease or an epoch to pass.
+const atOnceUnlessTold = "8"
+
 func run(m *testing.M) int {
+	told := false
+	flag.Parse()
+	flag.Visit(func(f *flag.Flag) { told = told || f.Name == "test.parallel" })
+	if !told {
+		if err := flag.Set("test.parallel", atOnceUnlessTold); err != nil {
+			fmt.Fprintln(os.Stderr, "e2e:", err)
+			return 1
+		}
+	}
 	for tool, remedy := range map[string]string{
 		"redis-server": "apt-get install redis-server",
 		"node":         "install Node.js 20.19 or later",
