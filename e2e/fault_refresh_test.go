@@ -117,7 +117,7 @@ func askAndHangUp(t *testing.T, at *cloakroom, cookie string) (hangUp func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := at.client.Transport.(*http.Transport).TLSClientConfig.Clone()
+	config := at.client.Transport.(documented).TLSClientConfig.Clone()
 	config.NextProtos = nil
 	over := tls.Client(plain, config)
 	if _, err := fmt.Fprintf(over, "GET /api/orders HTTP/1.1\r\nHost: %s:%d\r\nX-CSRF: 1\r\nCookie: %s\r\n\r\n", host, at.public, cookie); err != nil {
