@@ -227,5 +227,9 @@ func (e exchanged) cookie(name string) (string, bool) {
 
 // String is the exchange in a few words, for a test's complaint.
 func (e exchanged) String() string {
-	return fmt.Sprintf("%s %s (%s, %s) → %d %s %s", e.method, e.path, e.request.Get("Sec-Fetch-Site"), e.request.Get("Cookie"), e.status, e.problem, e.answer.Get("Location"))
+	var cookies []string
+	for _, c := range (&http.Request{Header: e.request}).Cookies() {
+		cookies = append(cookies, c.Name)
+	}
+	return fmt.Sprintf("%s %.60s (%s, cookies %v) → %d %s %.60s", e.method, e.path, e.request.Get("Sec-Fetch-Site"), cookies, e.status, e.problem, e.answer.Get("Location"))
 }
