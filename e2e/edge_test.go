@@ -54,6 +54,7 @@ type play struct {
 		User       seenUser
 		Complaints []string
 	} `json:"sign-out"`
+	Lax     struct{ Answers []string }
 	Doubled struct {
 		Before, Doubled, After, Again seenUser
 		Left                          []string
@@ -104,6 +105,11 @@ func TestTheEdgeInARealBrowser(t *testing.T) {
 			if c.SameSite != sameSite[c.Name] || !c.HTTPOnly || !c.Secure || c.Path != "/" || c.Domain != host {
 				t.Errorf("the browser keeps %+v", c)
 			}
+		}
+	})
+	t.Run("D2.2 a Lax session cookie comes along at once", func(t *testing.T) {
+		if got := strings.Join(seen.Lax.Answers, ", "); got != "/reports/5 302, /bff/login 302, /bff/callback/main 303, /reports/5 200" {
+			t.Errorf("%s", got)
 		}
 	})
 	t.Run("S0.4 A4 no script reads or plants a cookie of ours", func(t *testing.T) {
@@ -169,7 +175,7 @@ func TestTheEdgeInARealBrowser(t *testing.T) {
 		if seen.LoginCSRF.User.Session.ID != seen.SignIn.User.Session.ID {
 			t.Errorf("alice is now %+v", seen.LoginCSRF.User)
 		}
-		if n := s.provider.Count("token") - redeemed; n != 6 { // alice, sam, the victim of tossing, alice to sign out, alice twice in development
+		if n := s.provider.Count("token") - redeemed; n != 7 { // alice, sam, the victim of tossing, alice to sign out, alice three times in development
 			t.Errorf("%d redemptions", n)
 		}
 	})

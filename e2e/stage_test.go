@@ -77,11 +77,13 @@ internal`, s.app.public), fmt.Sprintf("  listen: 127.0.0.1:%d\ninternal", inner)
 	return s
 }
 
-// develop runs a second Cloakroom as a developer does, at a loopback origin without TLS, and returns that.
+// develop runs a second Cloakroom as a developer does, at a loopback origin without TLS, with a Lax session cookie, and returns the origin.
 func (s *stage) develop(t *testing.T) (origin string) {
 	t.Helper()
 	c := newCloakroom(t)
-	c.configureDevelopment(t, s.provider.Issuer(), fmt.Sprintf("routes: [{path: /, spa: %s}]\n", spa(t)))
+	c.configureDevelopment(t, s.provider.Issuer(), fmt.Sprintf(`session: {cookie: {same_site: lax}}
+routes: [{path: /, spa: %s}, {path: /reports, upstream: "%s", token: none, no_session: login}]
+`, spa(t), s.upstream.URL))
 	c.serve(t)
 	return fmt.Sprintf("http://localhost:%d", c.public)
 }
