@@ -45,8 +45,8 @@ func random() string {
 
 const (
 	clientID             = "1example23456789"
-	clientSecretVariable = "DEMO_CLIENT_SECRET"
-	ordersSecretVariable = "DEMO_ORDERS_SECRET"
+	clientSecretVariable = "DEMO_CLIENT_SECRET" //nolint:gosec // the name of a variable
+	ordersSecretVariable = "DEMO_ORDERS_SECRET" //nolint:gosec // the name of a variable
 )
 
 func (c credentials) lookup(name string) (string, bool) {
