@@ -5,7 +5,7 @@
 # The toolchain that go.mod asks for, also where the machine's default is to use only its own.
 export GOTOOLCHAIN := go1.27.4
 TOOL := go tool -modfile=tools/go.mod
-LINT := go tool -modfile=tools/lint/go.mod golangci-lint
+LINT := go tool -modfile=$(CURDIR)/tools/lint/go.mod golangci-lint
 
 .PHONY: demo test test-containers setup lint fuzz mutate build release
 
@@ -22,6 +22,7 @@ release:
 test: setup lint
 	node --test web/client/
 	$(TOOL) gotestsum --format pkgname-and-test-fails -- -race -shuffle=on -timeout 12m ./...
+	go -C deploy/helm/test test -shuffle=on ./...
 	tools/fuzz.sh 10s FuzzTokenEndpoint FuzzVerify FuzzClientAssertion
 	tools/containers.sh $(CONTAINERS)
 
@@ -34,6 +35,7 @@ test-containers:
 # go vet and staticcheck among others: see .golangci.yml.
 lint:
 	$(LINT) run ./...
+	cd deploy/helm/test && $(LINT) run ./...
 
 setup:
 	tools/setup.sh

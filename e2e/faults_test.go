@@ -161,7 +161,13 @@ func ready(t *testing.T, app *cloakroom, query string) (status int, body string)
 
 func askAdmin(t *testing.T, app *cloakroom, path string) (status int, body string) {
 	t.Helper()
-	answer, err := http.Get(app.adminURL() + path) //nolint:gosec,noctx // the product's own
+	return fetch(t, app.adminURL()+path)
+}
+
+// fetch gets a page over plain HTTP.
+func fetch(t *testing.T, address string) (status int, body string) {
+	t.Helper()
+	answer, err := http.Get(address) //nolint:gosec,noctx // the test's own
 	if err != nil {
 		t.Fatal(err)
 	}
