@@ -51,14 +51,14 @@ func TestTheExchangeUnderBadLuckAndBadCallers(t *testing.T) {
 		var mu sync.Mutex
 		for range 8 {
 			asking.Go(func() {
-				for range 20 {
-					a := s.exchange(t, "narrow", form(s.alice.access))
+				for range 60 {
+					a := s.exchange(t, "narrow", form("")) // soon refused, so that a busy machine asks often enough too
 					mu.Lock()
 					if a.status == http.StatusTooManyRequests {
 						limited++
 						s.refused(t, a, http.StatusTooManyRequests, "temporarily_unavailable")
 					} else {
-						s.granted(t, a)
+						s.refused(t, a, http.StatusBadRequest, "invalid_request")
 					}
 					mu.Unlock()
 				}
@@ -66,9 +66,10 @@ func TestTheExchangeUnderBadLuckAndBadCallers(t *testing.T) {
 		}
 		asking.Wait()
 		if limited == 0 {
-			t.Error("160 requests, and none too many")
+			t.Error("480 requests, and none too many")
 		}
 		s.granted(t, s.exchange(t, "gateway", s.form(nil)))
+		s.granted(t, s.exchange(t, "capped", form(s.alice.access)))
 	})
 	keys(idptest.Status(http.StatusInternalServerError, "down"))
 	t.Run("C-151 known keys serve while the key set is down, and for a new one nothing can be said", func(t *testing.T) {

@@ -188,7 +188,7 @@ var wholeOrigin = map[string]string{
 }
 
 func (u *upstreams) spellings(t *testing.T, v *visitor) {
-	conn, err := (&tls.Dialer{Config: u.client.Transport.(*http.Transport).TLSClientConfig}).DialContext(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", u.public))
+	conn, err := (&tls.Dialer{Config: u.client.Transport.(documented).TLSClientConfig}).DialContext(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", u.public))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -367,7 +367,7 @@ func (zeroes) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 // limits begins sign-ins as the clients of a proxy, which is trusted at 127.0.0.1 and at no other address.
 func (u *upstreams) limits(t *testing.T) {
 	begin := func(from string, headers ...string) *http.Response {
-		transport := u.client.Transport.(*http.Transport).Clone()
+		transport := u.client.Transport.(documented).Clone()
 		transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
 			d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
 			return d.DialContext(ctx, network, fmt.Sprintf("127.0.0.1:%d", u.public))

@@ -142,7 +142,7 @@ func (p *tap) got() (requests []arrived, raw string) {
 // dial opens a connection to the public listener.
 func (w *wire) dial(t *testing.T, protocols ...string) *tls.Conn {
 	t.Helper()
-	config := w.client.Transport.(*http.Transport).TLSClientConfig.Clone()
+	config := w.client.Transport.(documented).TLSClientConfig.Clone()
 	config.NextProtos = protocols
 	conn, err := (&tls.Dialer{NetDialer: &net.Dialer{Timeout: 10 * time.Second}, Config: config}).DialContext(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", w.public))
 	if err != nil {

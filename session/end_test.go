@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -412,9 +413,14 @@ func TestWhatAFailOverBringsBackStaysEnded(t *testing.T) {
 // It ends while its tokens are renewed, and the store fails over and loses that before the provider has answered.
 func TestWhatAFailOverBringsBackIsNotRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
 		var revoked []secret.Text
 		h := newHouse(t, func(cfg *session.Config) {
-			cfg.Revoke = func(_ context.Context, _ string, refresh secret.Text) { revoked = append(revoked, refresh) }
+			cfg.Revoke = func(_ context.Context, _ string, refresh secret.Text) {
+				mu.Lock()
+				defer mu.Unlock()
+				revoked = append(revoked, refresh)
+			}
 		})
 		h.provider.slow = 4 * time.Second
 		ticket, s := h.start()
@@ -436,6 +442,8 @@ func TestWhatAFailOverBringsBackIsNotRenewed(t *testing.T) {
 		if r, err = h.store.Load(t.Context(), keyOf(t, s)); err != nil || r.Generation != 1 {
 			t.Errorf("the store has generation %d, %v", r.Generation, err)
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		if !slices.Equal(revoked, []secret.Text{"refresh-canary-1"}) {
 			t.Errorf("%d revoked, want the one that the renewal brought", len(revoked))
 		}

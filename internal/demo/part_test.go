@@ -21,8 +21,9 @@ func TestEachPartAnswersAtItsOwnURL(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error)
 	for _, name := range Parts() {
-		told[name] = &bytes.Buffer{}
-		go func() { ended <- ServePart(ctx, Part{Name: name, Env: env.lookup, Out: told[name]}) }()
+		out := &bytes.Buffer{}
+		told[name] = out
+		go func() { ended <- ServePart(ctx, Part{Name: name, Env: env.lookup, Out: out}) }()
 	}
 	for _, name := range Parts() {
 		at := env[strings.ToUpper(name)+"_URL"]
