@@ -111,11 +111,7 @@ func TestFaultRedisHungSlowOrCut(t *testing.T) {
 	people := []string{"alice", "sam"}
 	var cookies []string
 	for _, name := range people {
-		cookie, err := f.enter(t.Context(), app, newBrowser(t), name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cookies = append(cookies, cookie)
+		cookies = append(cookies, f.signInAs(t, name))
 	}
 	subs := []string{subOf(t, app, cookies[0]), subOf(t, app, cookies[1])}
 	if subs[0] == subs[1] {

@@ -43,7 +43,9 @@ func (s *hostileStack) refreshes(t *testing.T) {
 	}
 	ends("B3.18 invalid_grant", idptest.Misbehave{Answer: idptest.At(idptest.Status(400, `{"error":"invalid_grant"}`), idptest.Token)})
 	for name, answer := range nonsense(s.elsewhere.URL) {
-		rows = append(rows, row{name, idptest.Misbehave{Answer: idptest.At(answer, idptest.Token)}, 502, false, true})
+		// An answer that broke off may have been a good one: it is asked for once more (faults.md F3.6).
+		once := !strings.Contains(name, "fewer bytes than promised") && !strings.Contains(name, "gzip that is none")
+		rows = append(rows, row{name, idptest.Misbehave{Answer: idptest.At(answer, idptest.Token)}, 502, false, once})
 	}
 	for name, answer := range trouble() {
 		rows = append(rows, row{name, idptest.Misbehave{Answer: idptest.At(answer, idptest.Token)}, 503, false, false})
@@ -69,6 +71,9 @@ func (s *hostileStack) refreshes(t *testing.T) {
 				t.Fatalf("sign-in: %d %s", res.StatusCode, body)
 			}
 			cookie, calls := v.session(), s.orders.calls()
+			if len(kept) > 0 {
+				time.Sleep(1100 * time.Millisecond) // after some of these the provider is asked once a second only
+			}
 			s.behave(row.manners)
 			sent := s.provider.Count(idptest.Token)
 			res, body := v.fetch(t, http.MethodGet, "/api/orders/1")

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -64,7 +65,7 @@ routes:
 		{name: "an empty path", fields: request("GET", ""), statuses: []int{0, 400}},
 		{name: "no method", fields: []string{":scheme", "https", ":authority", "a", ":path", "/open"}, statuses: reset},
 		{name: "another scheme", fields: []string{":method", "GET", ":scheme", "ftp", ":authority", "a", ":path", "/open"}, statuses: reset},
-		{name: "an absolute path", fields: request("GET", "http://evil.example/open"), statuses: []int{400}},
+		{name: "an absolute path", fields: request("GET", "http://evil.example/open"), statuses: []int{0, 400}},
 		{name: "a path that begins with two slashes", fields: request("GET", "//evil.example/open"), statuses: []int{400}},
 		{name: "a dot-dot segment", fields: request("GET", "/open/../closed"), statuses: []int{400}},
 		{name: "a fragment", fields: request("GET", "/open#/closed"), statuses: []int{400}},
@@ -81,6 +82,7 @@ routes:
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
+			time.Sleep(50 * time.Millisecond) // what the row before has set going arrives
 			w.tap.forget()
 			if status := row.send(t, w.dial(t, "h2")); !slices.Contains(row.statuses, status) {
 				t.Errorf("answered %d, want one of %v (0: reset)", status, row.statuses)
