@@ -281,6 +281,8 @@ func TestE10_WhatIsNoHTTPHidesNoRequest(t *testing.T) {
 			t.Errorf("%s: %v, answered %q", name, err, answers)
 		}
 	}
+	up.mu.Lock()
+	defer up.mu.Unlock()
 	if last := up.last; last != nil && last.URL.Path == "/hidden" {
 		t.Error("the upstream got the hidden request")
 	}
