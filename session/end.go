@@ -70,6 +70,19 @@ func (m *Manager) end(ctx context.Context, key Key, ticket *Ticket, reason strin
 	return last, m.tell(ctx, message{kind: endedMessage, key: key, reason: reason})
 }
 
+// removeAgain removes what the store was told to remove, where it has brought it back. Somebody may have seen it since.
+func (m *Manager) removeAgain(ctx context.Context, key Key) error {
+	_, err := m.store.Delete(ctx, key)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil
+	case err != nil && !errors.Is(err, ErrBroken):
+		return err
+	}
+	reason, _ := m.graves.reason(key)
+	return m.tell(ctx, message{kind: endedMessage, key: key, reason: reason})
+}
+
 // exhume opens what can be opened of a record that is gone.
 func (m *Manager) exhume(key Key, ticket *Ticket, r Record) *Session {
 	if ticket != nil {

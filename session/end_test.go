@@ -410,6 +410,57 @@ func TestWhatAFailOverBringsBackStaysEnded(t *testing.T) {
 	})
 }
 
+// A store that has just failed over may not be well yet, and a replica that was away when the session ended may have seen it
+// since.
+func TestWhatAFailOverBringsBackIsRemovedWhenTheStoreIsWellAndAllAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		late := h.another() // whose graves are empty
+		h.run()
+		_, s := h.start()
+		ticket, other := h.start() // two: neither is to wait for the other in vain
+		ended := map[session.Key]session.Record{}
+		for _, one := range []*session.Session{s, other} {
+			r, err := h.store.Load(t.Context(), keyOf(t, one))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := h.End(t.Context(), one.ID, "logout"); err != nil {
+				t.Fatal(err)
+			}
+			ended[keyOf(t, one)] = r
+		}
+		late.run()
+		for key, r := range ended {
+			if err := h.store.Create(t.Context(), key, r, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		late.load(ticket)
+		changes, stop := late.Watch(other.ID)
+		defer stop()
+		h.store.Break(sessiontest.FailsBefore, sessiontest.Delete)
+		h.store.Cut()
+		time.Sleep(5 * time.Second)
+		h.store.Mend()
+		time.Sleep(3 * time.Second)
+		for key := range ended {
+			if _, err := h.store.Load(t.Context(), key); !errors.Is(err, session.ErrNotFound) {
+				t.Errorf("it is still there: %v", err)
+			}
+		}
+		select {
+		case got := <-changes:
+			if got.Kind != session.Ended || got.Reason != "logout" {
+				t.Errorf("told of %v", got)
+			}
+		default:
+			t.Error("whoever has seen it since was not told")
+		}
+		late.wantGone(ticket)
+	})
+}
+
 // It ends while its tokens are renewed, and the store fails over and loses that before the provider has answered.
 func TestWhatAFailOverBringsBackIsNotRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

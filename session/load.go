@@ -129,7 +129,9 @@ func (m *Manager) load(ctx context.Context, key Key, ticket *Ticket, d depth) (*
 		return nil, err
 	}
 	if _, ended := m.graves.reason(key); ended {
-		m.withdraw(ctx, key) // the store has forgotten that it took this out
+		ctx, cancel := m.work.detached(ctx, storeTime)
+		defer cancel()
+		_ = m.removeAgain(ctx, key) // or whoever asks next does
 		return nil, ErrNotFound
 	}
 	if s.over(m.now()) {

@@ -151,10 +151,7 @@ func (m *Manager) endAgain(ctx context.Context, d deaths) {
 		}
 	}
 	for _, key := range d.keys {
-		insist(func() error {
-			_, err := m.store.Delete(ctx, key)
-			return err
-		})
+		insist(func() error { return m.removeAgain(ctx, key) })
 		if ctx.Err() != nil {
 			return
 		}

@@ -24,10 +24,11 @@ type family struct {
 	kept   string         // why nobody could hand back the last one
 	flying int            // calls under way
 
-	delivered *delivery   // an answer that the store does not have yet
-	unleased  bool        // the store has forgotten who renews
-	leavingBy *simReplica // whoever signs the person out has its last refresh token
-	undeleted bool        // the store has forgotten that the session was ended
+	delivered *delivery     // an answer that the store does not have yet
+	unleased  bool          // the store has forgotten who renews
+	leavingBy *simReplica   // whoever signs the person out has its last refresh token
+	undeleted bool          // the store has forgotten that the session was ended
+	knows     []*simReplica // that it was
 }
 
 type delivery struct {

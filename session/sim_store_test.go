@@ -184,9 +184,23 @@ func (s road) Subscribe(ctx context.Context, joined func(), heard func([]byte)) 
 		if !s.r.dead() && !s.r.w.unreachable(s.r) {
 			pass(ctx, latency(s.r.fate("heard", message[:2])))
 			heard(message)
+			s.r.heard(message)
 		}
 	})
 	return errSimulated
+}
+
+// heard notes that a replica was told that a session has ended.
+func (r *simReplica) heard(message []byte) {
+	if message[1] != 'e' {
+		return
+	}
+	const head = 2 + 8 // and the name of whoever says so
+	r.w.mu.Lock()
+	defer r.w.mu.Unlock()
+	if f := r.w.byKey[session.Key(message[head:head+32])]; f != nil {
+		f.knows = append(f.knows, r)
+	}
 }
 
 // failOver brings the store back to what it was a moment ago, as one does whose replica had not caught up. It drops every

@@ -290,8 +290,7 @@ type browser struct {
 
 	// Under w.mu.
 	leaving bool
-	left    time.Time     // when signing out was acknowledged; zero: it was not
-	witness []*simReplica // who was there when it was
+	left    time.Time // when signing out was acknowledged; zero: it was not
 	lost    bool
 }
 
@@ -382,8 +381,8 @@ func (b *browser) served(s *session.Session) {
 	}
 }
 
-// found: a session that was signed out of is never seen again. Where the store has forgotten that, those who were there when it
-// was acknowledged remember, and tell the store when they are well.
+// found: a session that was signed out of is never seen again. Where the store has forgotten that, those who did it or heard of
+// it remember, and tell the store.
 func (b *browser) found(began time.Time, r *simReplica, by string) {
 	b.w.mu.Lock()
 	defer b.w.mu.Unlock()
@@ -391,7 +390,7 @@ func (b *browser) found(began time.Time, r *simReplica, by string) {
 	if b.left.IsZero() || began.Before(b.left.Add(time.Second)) || r.isDead {
 		return
 	}
-	remembered := slices.ContainsFunc(b.witness, func(one *simReplica) bool { return one == r || by == "last" && !one.isDead })
+	remembered := slices.ContainsFunc(b.f.knows, func(one *simReplica) bool { return one == r || by == "last" && !one.isDead })
 	if !b.f.undeleted || remembered {
 		b.w.violated("%s: %s found %s, which was signed out of %v before", by, r.name, b.f.name, began.Sub(b.left))
 	}
@@ -476,11 +475,7 @@ func (b *browser) signOut(ctx context.Context, after time.Duration) {
 		}
 		b.w.mu.Lock()
 		b.left = time.Now()
-		for _, one := range b.w.replicas {
-			if one != nil {
-				b.witness = append(b.witness, one)
-			}
-		}
+		b.f.knows = append(b.f.knows, r)
 		b.w.tally.Logouts++
 		b.w.mu.Unlock()
 		if b.w.chances.failOver > 0 && rng.IntN(2) == 0 {
