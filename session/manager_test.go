@@ -140,6 +140,62 @@ func TestATicketThatWeDidNotIssueIsNobodys(t *testing.T) {
 	})
 }
 
+// The provider may say when its own session ends, and say otherwise when tokens are renewed.
+func TestASessionDoesNotOutliveTheProviders(t *testing.T) {
+	says := func(d time.Duration) token.Claims {
+		return token.Claims{"sub": subject, "session_expiry": time.Now().Add(d).Unix()}
+	}
+	for name, tt := range map[string]struct{ first, later, want time.Duration }{
+		"sooner than ours":                  {2 * time.Hour, 0, 2 * time.Hour},
+		"later than ours":                   {20 * time.Hour, 0, 12 * time.Hour},
+		"sooner, as is said at a renewal":   {2 * time.Hour, time.Hour, time.Hour},
+		"a renewal gives no more":           {2 * time.Hour, 5 * time.Hour, 2 * time.Hour},
+		"the past, as is said at a renewal": {2 * time.Hour, -time.Minute, 10 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse(t)
+				began := time.Now()
+				later := says(tt.later)
+				h.provider.answer = func(r session.Renewal) session.Renewal {
+					if tt.later != 0 {
+						r.Identity = later
+					}
+					return r
+				}
+				ticket, _ := h.start(func(l *session.Login) { l.Identity = says(tt.first) })
+				over := time.Duration(0)
+				for over == 0 {
+					time.Sleep(time.Minute)
+					s, err := h.Load(t.Context(), ticket)
+					if err == nil {
+						s, err = h.Fresh(t.Context(), ticket, s, needed)
+					}
+					if err == nil {
+						_, err = h.Slide(t.Context(), s)
+					}
+					if errors.Is(err, session.ErrNotFound) {
+						over = time.Since(began)
+					} else if err != nil {
+						t.Fatal(err)
+					}
+				}
+				if (over - tt.want).Abs() > time.Minute {
+					t.Errorf("over after %v, want %v", over, tt.want)
+				}
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		l := h.login()
+		l.Identity = says(-time.Second)
+		if _, _, err := h.Start(t.Context(), l); !errors.Is(err, session.ErrEnded) {
+			t.Errorf("start: %v, want ErrEnded", err)
+		}
+	})
+}
+
 func TestASessionEndsByItself(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

@@ -85,7 +85,8 @@ var (
 	ErrNotFound = errors.New("session: not found")
 	// ErrUnavailable: there is no telling now. It never costs anyone a cookie.
 	ErrUnavailable = errors.New("session: cannot tell")
-	// ErrEnded: the sign-in began before whoever it is was signed out everywhere. It is to begin anew.
+	// ErrEnded: the sign-in began before whoever it is was signed out everywhere, or the provider's session is over. It is to
+	// begin anew.
 	ErrEnded = errors.New("session: signed out while signing in")
 	// ErrUncertain: the provider may have renewed the tokens, but its answer did not arrive whole. A RefreshFunc wraps
 	// it; the same refresh token is tried once more then. A context that ended is that as well.
@@ -134,6 +135,8 @@ func (s *Session) with(r Renewal, now time.Time) *Session {
 	if r.Identity != nil {
 		next.Identity = s.identity(unbound(r.Identity))
 	}
+	next.Expires = next.ceiling()
+	next.IdleExpires = earlier(next.IdleExpires, next.Expires)
 	return &next
 }
 
@@ -149,6 +152,15 @@ func (s *Session) identity(now token.Claims) token.Claims {
 		}
 	}
 	return now
+}
+
+// ceiling is when the session ends at the latest: where the provider says when its own session does (`session_expiry`, OpenID
+// Connect Enterprise Extensions), this one is not to outlive it.
+func (s *Session) ceiling() time.Time {
+	if at, said := s.Identity.Time("session_expiry"); said {
+		return earlier(s.Expires, at)
+	}
+	return s.Expires
 }
 
 // view is the session as requests need it. The other tokens would be most of what a session takes in memory.

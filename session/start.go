@@ -49,6 +49,10 @@ func (m *Manager) start(ctx context.Context, l Login) (Ticket, *Session, error) 
 	if !s.Refreshable && !s.AccessExpiry.IsZero() {
 		s.Expires = earlier(s.Expires, s.AccessExpiry) // nothing can follow that token
 	}
+	s.Expires = s.ceiling()
+	if !now.Before(s.Expires) {
+		return Ticket{}, nil, ErrEnded // at the provider
+	}
 	idle := now.Add(m.limits.Idle)
 	s.IdleExpires = earlier(idle, s.Expires)
 	key := ticket.key()
