@@ -191,7 +191,7 @@ func TestASessionTakesLittleOfRedis(t *testing.T) {
 	}
 	sum, record := int64(0), int64(0)
 	for _, key := range keys {
-		size, err := admin.MemoryUsage(t.Context(), key).Result()
+		size, err := admin.MemoryUsage(t.Context(), key, 0).Result()
 		if err != nil {
 			t.Fatal(err)
 		}
