@@ -10,6 +10,13 @@ import (
 func (r *renewal) keep(was, next *Session) (*Session, error) {
 	ctx, cancel := r.work.detached(r.ctx, storeTime) // the provider has answered: this has a time of its own
 	defer cancel()
+	if next.over(r.now()) { // the provider's own session is
+		r.orphaned(next)
+		if _, err := r.end(ctx, r.key, nil, reasonExpired); err != nil {
+			return nil, err
+		}
+		return nil, ErrNotFound
+	}
 	record, err := r.keys().envelopes.seal(r.key, r.ticket, next, was.IdleExpires)
 	if err != nil {
 		return r.notRenewed(was, err)

@@ -58,7 +58,11 @@ func (g *gate) enter(ctx context.Context) (leave func(), err error) {
 func (g *gate) shut() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.failures >= shutsAt && time.Now().Before(g.probe) {
+	return g.shutAt(time.Now())
+}
+
+func (g *gate) shutAt(now time.Time) error {
+	if g.failures >= shutsAt && now.Before(g.probe) {
 		return fmt.Errorf("not asked: %w", g.cause)
 	}
 	return nil
@@ -66,13 +70,14 @@ func (g *gate) shut() error {
 
 // pass is shut, for whoever asks then: while the gate is shut, that is the probe.
 func (g *gate) pass() error {
-	if err := g.shut(); err != nil {
-		return err
-	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	now := time.Now()
+	if err := g.shutAt(now); err != nil {
+		return err
+	}
 	if g.failures >= shutsAt {
-		g.probe = time.Now().Add(probeEvery)
+		g.probe = now.Add(probeEvery)
 	}
 	return nil
 }

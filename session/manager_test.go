@@ -183,6 +183,9 @@ func TestASessionDoesNotOutliveTheProviders(t *testing.T) {
 				if (over - tt.want).Abs() > time.Minute {
 					t.Errorf("over after %v, want %v", over, tt.want)
 				}
+				if tt.later < 0 {
+					h.wantEnded("expired " + subject)
+				}
 			})
 		})
 	}
