@@ -59,7 +59,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "e2e: build cloakroom:", err)
 		return 1
 	}
-	if err := description.read("../docs/openapi.yaml"); err != nil {
+	if err := description.read(); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		return 1
 	}

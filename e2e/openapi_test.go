@@ -6,12 +6,13 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 
 	"github.com/pb33f/libopenapi"
 	validator "github.com/pb33f/libopenapi-validator"
+
+	"cloakroom/docs"
 )
 
 // description is docs/openapi.yaml, which every answer of Cloakroom's own endpoints in these tests is held against.
@@ -28,25 +29,14 @@ type openAPI struct {
 // perKind is how many answers of one kind are looked at: under load there are thousands of the same.
 const perKind = 25
 
-func (o *openAPI) read(path string) error {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	document, err := libopenapi.NewDocument(text)
+func (o *openAPI) read() error {
+	document, err := libopenapi.NewDocument(docs.OpenAPI)
 	if err != nil {
 		return err
 	}
 	made, faults := validator.NewValidator(document)
 	if len(faults) > 0 {
 		return fmt.Errorf("%v", faults)
-	}
-	if ok, faults := made.ValidateDocument(); !ok {
-		var all []string
-		for _, f := range faults {
-			all = append(all, f.Error())
-		}
-		return fmt.Errorf("%s is no OpenAPI 3.1: %s", path, strings.Join(all, "; "))
 	}
 	o.is = made
 	return nil
