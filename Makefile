@@ -13,7 +13,7 @@ demo:
 	go run ./cmd/cloakroom demo
 
 build:
-	CGO_ENABLED=0 go build -trimpath -o bin/cloakroom ./cmd/cloakroom
+	VERSION="$$(git describe --tags --always --dirty)" COMMIT="$$(git rev-parse HEAD)" tools/build.sh bin/cloakroom
 
 # Binaries for every platform, what they are made of, and checksums, into dist/.
 release:

@@ -87,19 +87,10 @@ func TestFaultTwoReplicasRefreshAtOnce(t *testing.T) {
 	})
 	t.Run("the client that began it goes away", func(t *testing.T) {
 		cookie := f.signInThatExpires(t)
-		begun, goOn := make(chan struct{}), make(chan struct{})
-		refreshes := f.onRefresh(func(n int32) {
-			if n == 1 {
-				close(begun)
-				<-goOn
-			}
-		})
-		hangUp := askAndHangUp(t, f.replicas[0], cookie)
-		<-begun
-		hangUp()
+		refreshes, goOn := f.abandonRefresh(t, cookie)
 		c := atOnce(t, many, f, cookie)
 		time.Sleep(300 * time.Millisecond) // some of them wait by now
-		close(goOn)
+		goOn()
 		judge(t, c, refreshes, cookie)
 	})
 	t.Run("the provider takes longer than the lease lasts", func(t *testing.T) {
@@ -129,24 +120,31 @@ func askAndHangUp(t *testing.T, at *cloakroom, cookie string) (hangUp func()) {
 	}
 }
 
-func TestFaultClientAbortDuringRefresh(t *testing.T) {
-	t.Parallel()
-	f := startFleet(t, plan{store: startRedis(t).url(), replicas: 2, provider: strict})
-	cookie := f.signInThatExpires(t)
-	begun, goOn := make(chan struct{}), make(chan struct{})
-	refreshes := f.onRefresh(func(n int32) {
+// abandonRefresh has a client begin a refresh and hang up. The provider answers when goOn is called.
+func (f *fleet) abandonRefresh(t *testing.T, cookie string) (refreshes *atomic.Int32, goOn func()) {
+	t.Helper()
+	begun, held := make(chan struct{}), make(chan struct{})
+	refreshes = f.onRefresh(func(n int32) {
 		if n == 1 {
 			close(begun)
-			<-goOn
+			<-held
 		}
 	})
 	hangUp := askAndHangUp(t, f.replicas[0], cookie)
 	<-begun
 	hangUp()
+	return refreshes, func() { close(held) }
+}
+
+func TestFaultClientAbortDuringRefresh(t *testing.T) {
+	t.Parallel()
+	f := startFleet(t, plan{store: startRedis(t).url(), replicas: 2, provider: strict})
+	cookie := f.signInThatExpires(t)
+	refreshes, goOn := f.abandonRefresh(t, cookie)
 	eventually(t, 10*time.Second, "the request is over", func() bool {
 		return f.replicas[0].metric(t, "cloakroom_http_requests_total", `listener="public"`, `route="/api"`) == 1
 	})
-	close(goOn)
+	goOn()
 	eventually(t, 10*time.Second, "the new tokens are kept", func() bool {
 		return f.replicas[0].metric(t, "cloakroom_refresh_total", `outcome="ok"`) == 1
 	})

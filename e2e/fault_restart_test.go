@@ -125,10 +125,12 @@ func (l *balancer) healthy() (many int) {
 	return many
 }
 
+// try waits for a replica that is ready: on a busy machine one may seem not to be for a moment.
 func (l *balancer) try(ctx context.Context, path, cookie string) (a reply) {
-	for range 2 * len(l.replicas) {
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); {
 		n := int(l.turn.Add(1)) % len(l.replicas)
 		if !l.ready[n].Load() {
+			time.Sleep(5 * time.Millisecond)
 			continue
 		}
 		if a = l.replicas[n].try(ctx, http.MethodGet, path, cookie); !errors.Is(a.err, syscall.ECONNREFUSED) {

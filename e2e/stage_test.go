@@ -18,8 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/coder/websocket"
-
 	"cloakroom/internal/idptest"
 )
 
@@ -137,17 +135,7 @@ func (s *stage) serveUpstream(w http.ResponseWriter, r *http.Request) {
 	s.mu.Unlock()
 	switch {
 	case r.Header.Get("Upgrade") != "":
-		c, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
-		if err != nil {
-			return
-		}
-		defer func() { _ = c.CloseNow() }()
-		for {
-			kind, said, err := c.Read(r.Context())
-			if err != nil || c.Write(r.Context(), kind, said) != nil {
-				return
-			}
-		}
+		echoSocket(w, r)
 	case strings.HasSuffix(r.URL.Path, ".js"): // what somebody uploaded there
 		w.Header().Set("Content-Type", "text/javascript")
 		w.Header().Set("Service-Worker-Allowed", "/")

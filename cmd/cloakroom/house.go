@@ -59,7 +59,7 @@ type house struct {
 	secrets      *secret.Ring
 	issuers      []*provider.Issuer // further ones, in the order of the file
 	keySets      map[keySetID]token.Keys
-	keys         *token.KeyRing // nil where nothing is minted
+	keys         *token.KeyRing
 	exchange     *exchange.Service
 	services     *exchangehttp.Server
 	inside       http.Handler // the internal listener's
