@@ -110,16 +110,13 @@ func (s *Server) freshen(w http.ResponseWriter, r *http.Request, v visitor, rout
 	return nil, false
 }
 
-// mostPatience is how long a provider is left alone at most, whatever it asks for.
-const mostPatience = 30 * time.Second
-
 // patience is how long the provider asks to be left alone; 0: it does not.
 func patience(err error) time.Duration {
 	own, ok := errors.AsType[*provider.Error](err)
 	if !ok {
 		return 0
 	}
-	return min(own.RetryAfter(), mostPatience)
+	return min(own.RetryAfter(), session.MostAsked)
 }
 
 var errDeadToken = errors.New("access token has expired and cannot be renewed now")

@@ -2,8 +2,8 @@ package bff
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -177,8 +177,11 @@ func TestRefreshBeforeTheUpstream(t *testing.T) { // A19, B3.17, B3.18
 
 // F4 "IdP 429/503".
 func TestAProviderThatAsksToBeLeftAloneIsLeftAlone(t *testing.T) {
-	for _, code := range []int{429, 503} {
-		t.Run(strconv.Itoa(code), func(t *testing.T) {
+	for _, tt := range []struct {
+		code        int
+		asks, given string // Retry-After
+	}{{429, "17", "17"}, {503, "17", "17"}, {429, "3600", "30"}} { // half a minute at most, whatever it asks for
+		t.Run(fmt.Sprintf("%d %s", tt.code, tt.asks), func(t *testing.T) {
 			t.Parallel()
 			h := open(t, idptest.Config{AccessLifetime: 10 * time.Minute}, nil)
 			var asked atomic.Int32
@@ -188,13 +191,13 @@ func TestAProviderThatAsksToBeLeftAloneIsLeftAlone(t *testing.T) {
 			h.later(11 * time.Minute)
 			h.idp.Set(idptest.Misbehave{Answer: idptest.At(func(w http.ResponseWriter, _ *http.Request) {
 				asked.Add(1)
-				w.Header().Set("Retry-After", "17")
-				w.WriteHeader(code)
+				w.Header().Set("Retry-After", tt.asks)
+				w.WriteHeader(tt.code)
 			}, idptest.Token)})
 			for _, b := range []*browser{alice, alice, sam} {
 				res := b.fetch("GET", "/api/orders")
 				wantProblem(t, res, 503, "provider-unavailable")
-				if got := res.Header.Get("Retry-After"); got != "17" || touches(res, "__Host-Http-session") {
+				if got := res.Header.Get("Retry-After"); got != tt.given || touches(res, "__Host-Http-session") {
 					t.Errorf("Retry-After %q, cookies %v", got, res.Cookies())
 				}
 			}

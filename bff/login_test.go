@@ -160,6 +160,13 @@ func TestLoginWithTheProviderDown(t *testing.T) {
 	}
 }
 
+// What a provider answers that is no metadata is its failure, and none of the program's.
+func TestLoginWithMetadataThatIsNone(t *testing.T) {
+	h := open(t, idptest.Config{}, nil)
+	h.idp.Set(idptest.Misbehave{Answer: idptest.At(idptest.Status(200, "<html>"), idptest.Discovery)})
+	wantPage(t, h.browser().navigate("/bff/login"), 502, "Try again")
+}
+
 func TestLoginParamsAreTheProvidersOwnList(t *testing.T) { // B1.17
 	h := open(t, idptest.Config{}, func(_ *house, cfg *Config) { cfg.Frontend.Providers[0].LoginParams = []string{"login_hint"} })
 	at, err := url.Parse(h.browser().navigate("/bff/login?login_hint=a&prompt=none&max_age=1").Header.Get("Location"))

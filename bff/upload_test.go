@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -100,6 +101,18 @@ func (s slowly) Read(p []byte) (int, error) {
 }
 
 // What a client sends as a body and is none is the client's fault, not the upstream's.
+// Where the next request begins nobody knows: the connection ends, whether or not the server has noticed by itself.
+func TestABrokenBodyEndsItsConnection(t *testing.T) {
+	e := newEdge(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }), Route{})
+	r := httptest.NewRequest(http.MethodPost, "/", iotest.ErrReader(errors.New("malformed chunked encoding")))
+	r.Host = "a"
+	answer := httptest.NewRecorder()
+	e.Config.Handler.ServeHTTP(answer, r)
+	if answer.Code != http.StatusBadRequest || answer.Header().Get("Connection") != "close" {
+		t.Errorf("%d %v", answer.Code, answer.Header())
+	}
+}
+
 func TestABrokenBodyIsTheClientsFault(t *testing.T) {
 	const chunked, sized = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"
 	for name, raw := range map[string]string{

@@ -20,9 +20,11 @@ type failure struct {
 
 const (
 	failedPause = time.Second
-	askedPause  = 30 * time.Second // the most that a provider may ask for
-	manyPauses  = 1024             // are remembered before those that are over are looked for
+	manyPauses  = 1024 // are remembered before those that are over are looked for
 )
+
+// MostAsked is how long a provider is left alone at most, whatever it asks for.
+const MostAsked = 30 * time.Second
 
 // retryAfter is an error that tells how long there is no point in trying again, as a provider may.
 type retryAfter interface {
@@ -36,7 +38,7 @@ func askedFor(err error) (time.Duration, bool) {
 	if !ok || asked.RetryAfter() <= 0 {
 		return 0, false
 	}
-	return min(asked.RetryAfter(), askedPause), true
+	return min(asked.RetryAfter(), MostAsked), true
 }
 
 func (p *pauses) begin(key Key, cause error) {
