@@ -42,6 +42,9 @@ func canonicalPath(r *http.Request) (string, error) {
 			return "", err
 		}
 	}
+	if !isLength(r.Header["Content-Length"]) {
+		return "", pathFault("length of the body is not a number") // net/http takes it for 0 in HTTP/2, and drops the body late
+	}
 	if r.ContentLength != 0 && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		return "", pathFault("GET or HEAD with a body") // RFC 9110 section 9.3.1: no semantics, known for smuggling
 	}
@@ -49,6 +52,11 @@ func canonicalPath(r *http.Request) (string, error) {
 		return path, errEncodedPath
 	}
 	return path, nil
+}
+
+// isLength tells whether a Content-Length is none or one number as RFC 9110 section 8.6 writes it.
+func isLength(values []string) bool {
+	return len(values) == 0 || len(values) == 1 && values[0] != "" && strings.Trim(values[0], "0123456789") == ""
 }
 
 // What a byte of a path is. Zero is everything that may not stand there unencoded.

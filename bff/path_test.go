@@ -149,6 +149,27 @@ func TestCanonicalPathRefusesABodyOnGETAndHEAD(t *testing.T) {
 	}
 }
 
+// In HTTP/2 net/http lets a handler see a length that it could not read, and a body that it will not read.
+func TestCanonicalPathRefusesALengthThatIsNone(t *testing.T) {
+	for _, tt := range []struct {
+		length []string
+		ok     bool
+	}{
+		{nil, true}, {[]string{"0"}, true}, {[]string{"05"}, true},
+		{[]string{""}, false}, {[]string{"+5"}, false}, {[]string{"-5"}, false}, {[]string{"5, 5"}, false}, {[]string{"0x5"}, false}, {[]string{"5", "5"}, false},
+	} {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			r := httptest.NewRequest(method, "/", nil)
+			if tt.length != nil {
+				r.Header["Content-Length"] = tt.length
+			}
+			if _, err := canonicalPath(r); (err == nil) != tt.ok {
+				t.Errorf("%s, Content-Length %q: %v", method, tt.length, err)
+			}
+		}
+	}
+}
+
 func TestCanonicalPathIsBoundedInTime(t *testing.T) {
 	worst := "/" + strings.Repeat("%25", (8<<10)/3)
 	if n := testing.AllocsPerRun(10, func() { _, _ = checkPath(worst) }); n > 20 {

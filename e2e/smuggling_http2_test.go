@@ -75,6 +75,7 @@ routes:
 		{name: "GET with a body", fields: request("GET", "/open"), data: "hello", statuses: []int{400}},
 		{name: "two lengths", fields: request("POST", "/open", "content-length", "5", "content-length", "6"), data: "hello", statuses: []int{0, 400}},
 		{name: "a length with a sign", fields: request("POST", "/open", "content-length", "+5"), data: "hello", statuses: []int{0, 400}},
+		{name: "a length that is none, of a GET", fields: request("GET", "/open", "content-length", "five"), data: "hello", statuses: []int{0, 400}},
 		{name: "more than the length", fields: request("POST", "/open", "content-length", "1"), data: "hello", statuses: []int{0, 400}, upstream: []string{beganOnly}},
 		{name: "less than the length", fields: request("POST", "/open", "content-length", "50"), data: "hello", statuses: []int{0, 400}, upstream: []string{beganOnly}},
 		{name: "a head over 32 KiB", fields: request("GET", "/open", "x-a", strings.Repeat("a", 40<<10)), statuses: []int{0, 431}},
