@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -29,7 +28,7 @@ func gather(t *testing.T, workers int, do func(ctx context.Context, worker int) 
 		c.all.Go(func() {
 			for ctx.Err() == nil {
 				a := do(ctx, n)
-				if errors.Is(a.err, context.Canceled) {
+				if a.err != nil && ctx.Err() != nil {
 					return
 				}
 				c.add(a)
