@@ -106,6 +106,13 @@ func (f *fleet) meetsEverything(t *testing.T, redis *sessiontest.Redis) {
 	}
 	f.provider.Set(idptest.Misbehave{Answer: idptest.At(idptest.Status(http.StatusOK, "<html>"), idptest.Token)})
 	measured("a refresh gets nonsense", `cloakroom_refresh_total{outcome="failed",provider="main"}`)
+	f.provider.Set(idptest.Misbehave{Answer: idptest.At(idptest.HangUp, idptest.Token)})
+	measured("a refresh gets half an answer", `cloakroom_refresh_total{outcome="uncertain",provider="main"}`)
+	f.provider.Set(idptest.Misbehave{Answer: idptest.At(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Retry-After", "1")
+		idptest.Status(http.StatusTooManyRequests, "slowly")(w, r)
+	}, idptest.Token)})
+	measured("the provider asks for patience", `cloakroom_refresh_total{outcome="throttled",provider="main"}`)
 
 	// The store, away; what begins now cannot be told.
 	redis.Kill()
