@@ -137,6 +137,17 @@ func (b *birds) found() (faults []string, secrets, bytes int) {
 	return faults, len(prints), bytes
 }
 
+// misnamed tells of the audit lines that are not as the contract has them.
+func (b *birds) misnamed() (faults []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, p := range b.processes {
+		_, some := auditEvents(p.printed())
+		faults = append(faults, some...)
+	}
+	return faults
+}
+
 func TestTheCanarySings(t *testing.T) {
 	const jwt = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbGljZSIsImlzcyI6Imh0dHBzOi8vaWRwIn0.c2lnbmF0dXJlLW9mLXRoaXMtdG9rZW4tYWxvbmU"
 	for name, tc := range map[string]struct {

@@ -25,7 +25,8 @@ type query struct {
 }
 
 // The dashboard and the alerts, asked of a real Prometheus that scrapes the real binary, after it has met with all that they
-// look at: a misspelt metric, label or value is a query that never finds anything.
+// look at: a misspelt metric, label or value is a query that never finds anything. Then what it measured and told, compared with
+// the contract.
 func TestTheDashboardAndTheAlertsNameWhatIsMeasured(t *testing.T) {
 	t.Parallel()
 	server := ofPrometheus(t, "prometheus")
@@ -51,6 +52,7 @@ func TestTheDashboardAndTheAlertsNameWhatIsMeasured(t *testing.T) {
 		p.knowsItsSelectors(t, q)
 	}
 	p.evaluatesAlerts(t)
+	app.isTheContracts(t)
 }
 
 // meetsEverything leads Cloakroom through what the dashboard and the alerts look at.
@@ -84,6 +86,12 @@ func (f *fleet) meetsEverything(t *testing.T, redis *sessiontest.Redis) {
 	}
 	if _, err := f.enter(t.Context(), app, newBrowser(t), "sam"); err == nil {
 		t.Error("sam was let in")
+	}
+	if out := app.try(t.Context(), http.MethodPost, "/bff/logout", f.signIn(t)); !works(out) {
+		t.Error(out)
+	}
+	if status := app.signOut(t, f.provider.LogoutToken(clientID, "nobody", "", nil)); status != http.StatusOK {
+		t.Errorf("back-channel logout: %d", status)
 	}
 	if status, _ := askAdmin(t, app, "/admin/keys"); status != http.StatusUnauthorized {
 		t.Errorf("/admin/keys answers %d", status)

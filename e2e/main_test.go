@@ -69,6 +69,10 @@ func run(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "e2e: docs/openapi.yaml does not describe what was answered (%d kinds of answers):\n%s\n", kinds, strings.Join(faults, "\n"))
 		return 1
 	}
+	if faults := canary.misnamed(); len(faults) > 0 {
+		fmt.Fprintf(os.Stderr, "e2e: audit lines that are not as the contract has them:\n%s\n", strings.Join(faults, "\n"))
+		return 1
+	}
 	faults, secrets, read := canary.found()
 	if len(faults) > 0 {
 		fmt.Fprintf(os.Stderr, "e2e: what must stay secret was left behind:\n%s\n", strings.Join(faults, "\n"))
