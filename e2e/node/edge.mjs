@@ -82,8 +82,10 @@ let attackers;
 const sam = await person();
 await scene('attacker', async () => {
   const page = await at(sam, `${APP}/bff/login`);
+  const asked = page.waitForResponse(`${APP}/bff/user`); // by the page itself: before the next scene begins
   await signIn(page, 'sam');
   await page.waitForURL(`${APP}/`);
+  await asked;
   attackers = (await jar(sam)).find(({ name }) => name === '__Host-Http-session').value;
 });
 
