@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cloakroom/exchange"
+	"cloakroom/internal/span"
 	"cloakroom/internal/telemetry"
 	"cloakroom/provider"
 	"cloakroom/secret"
@@ -49,6 +50,10 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, route *compile
 	if err != nil {
 		s.refuseToken(w, r, err)
 		return
+	}
+	if ctx, step := span.Begin(r.Context(), "upstream", route.Path); step.Traced() {
+		r = r.WithContext(ctx)
+		defer func() { step.Answered(statusOf(w)) }()
 	}
 	fwd := forwarded{
 		For: s.proxies.client(r).String(), Proto: s.frontend.URL.Scheme, Host: s.frontend.URL.Host,
@@ -158,7 +163,9 @@ func (s *Server) bearer(r *http.Request, v visitor, route *compiledRoute, path s
 	if !plan.AsService {
 		req.Evidence = Evidence(v.session)
 	}
-	minted, err := s.mint.MintForRoute(r.Context(), req)
+	ctx, step := span.Begin(r.Context(), "exchange", plan.Audience)
+	minted, err := s.mint.MintForRoute(ctx, req)
+	step.End(exchange.Outcome(err), exchange.Outcome(err) != exchange.Granted)
 	if err != nil {
 		return "", err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"cloakroom/exchange"
 	"cloakroom/exchange/rule"
+	"cloakroom/internal/span"
 	"cloakroom/provider"
 	"cloakroom/session"
 	"cloakroom/token"
@@ -59,9 +60,11 @@ func Refresher(providers []*provider.Provider, records *Records) session.Refresh
 		if p == nil || p.Issuer() != s.Issuer {
 			return session.Renewal{}, fmt.Errorf("refresh: provider %q is not configured", s.Provider)
 		}
+		ctx, step := span.Begin(ctx, "refresh", s.Provider)
 		grant, err := p.Refresh(ctx, s.Tokens.Refresh, provider.Was{
 			Subject: s.Subject, AuthTime: s.AuthTime, IDToken: s.Tokens.ID, Scope: s.Scope,
 		})
+		step.End(refreshOutcome(err), err != nil)
 		records.refreshed(s.Provider, err)
 		switch {
 		case err == nil:

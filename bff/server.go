@@ -165,9 +165,9 @@ func (s *Server) Busy() http.Handler { return s.busy }
 func (s *Server) answering(serve func(*answer, *http.Request)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := s.now()
-		r = telemetry.Begin(r, s.proxies.trust(peer(r)))
+		r = s.http.Begin(r, s.proxies.trust(peer(r)))
 		a := &answer{ResponseWriter: w, route: "none"}
-		defer func() { s.http.Observe("public", a.route, a.status(), s.now().Sub(began)) }()
+		defer func() { s.http.Observe(r, "public", a.route, a.status(), s.now().Sub(began)) }()
 		defer s.recover(a, r)
 		s.headers.apply(a.Header())
 		serve(a, r)
@@ -268,6 +268,14 @@ func (a *answer) status() int {
 		return http.StatusOK
 	}
 	return a.code
+}
+
+// statusOf is the status of what was answered so far.
+func statusOf(w http.ResponseWriter) int {
+	if a, ok := w.(*answer); ok {
+		return a.status()
+	}
+	return 0
 }
 
 // setLabel names the endpoint for the metrics.

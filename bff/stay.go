@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"cloakroom/internal/span"
 	"cloakroom/session"
 )
 
@@ -78,6 +79,7 @@ func (s *Server) attend(ctx context.Context, v visitor, tell func(news) error) (
 		<-ctx.Done()
 		return "", false
 	}
+	ctx = span.Without(ctx)
 	changes, stop := s.sessions.Watch(v.session.ID) // before the first look: what ends in between is in either
 	defer stop()
 	current, told := v.session, time.Time{}

@@ -64,7 +64,9 @@ func run(m *testing.M) int {
 		return 1
 	}
 	http.DefaultTransport = documented{http.DefaultTransport.(*http.Transport)}
+	stopCollecting := collected.listen()
 	code := m.Run()
+	stopCollecting()
 	if faults, kinds := description.verdict(); len(faults) > 0 {
 		fmt.Fprintf(os.Stderr, "e2e: docs/openapi.yaml does not describe what was answered (%d kinds of answers):\n%s\n", kinds, strings.Join(faults, "\n"))
 		return 1
@@ -73,11 +75,17 @@ func run(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "e2e: audit lines that are not as the contract has them:\n%s\n", strings.Join(faults, "\n"))
 		return 1
 	}
+	texts, spans, fault := collected.all()
+	if fault != nil {
+		fmt.Fprintln(os.Stderr, "e2e: the collector:", fault)
+		return 1
+	}
+	canary.place("the traces", texts)
 	faults, secrets, read := canary.found()
 	if len(faults) > 0 {
 		fmt.Fprintf(os.Stderr, "e2e: what must stay secret was left behind:\n%s\n", strings.Join(faults, "\n"))
 		return 1
 	}
-	fmt.Printf("canary: none of %d parts of issued secrets in %d KiB of logs, metrics and admin answers\n", secrets, read>>10)
+	fmt.Printf("canary: none of %d parts of issued secrets in %d KiB of logs, metrics and admin answers, nor in %d spans\n", secrets, read>>10, spans)
 	return code
 }

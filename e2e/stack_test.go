@@ -110,6 +110,7 @@ func (c *cloakroom) serve(t *testing.T) {
 	if c.program == binary { // another release has a description of its own
 		description.watch(strings.TrimPrefix(c.origin(), "https://"), strings.TrimPrefix(c.issuer(), "https://"), strings.TrimPrefix(c.adminURL(), "http://"))
 	}
+	c.traced(t)
 	command := append(slices.Clone(c.under), c.program, "serve", "--config", c.config)
 	c.process = start(t, []string{"CLIENT_SECRET=" + clientSecret}, command[0], command[1:]...)
 	eventually(t, 10*time.Second, "cloakroom answers /healthz", func() bool { return answers(http.DefaultClient, c.adminURL()+"/healthz") })

@@ -34,6 +34,20 @@ const (
 	Expired   Code = "expired"   // what the token would rest on has less than MinimumLeft left: refresh, and ask again
 )
 
+// Granted is the outcome of a question that was answered by a token.
+const Granted = "granted"
+
+// Outcome names what came of a question: Granted, or the Code of its refusal.
+func Outcome(err error) string {
+	if err == nil {
+		return Granted
+	}
+	if refused, ok := errors.AsType[*Error](err); ok {
+		return string(refused.Code)
+	}
+	return string(ServerError)
+}
+
 func (e *Error) Error() string {
 	if e.Err == nil {
 		return string(e.Code) + ": " + e.Description

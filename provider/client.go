@@ -20,6 +20,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"cloakroom/internal/retryafter"
+	"cloakroom/internal/span"
 )
 
 // maxAnswer bounds an answer once it is decompressed: a few hundred KiB of gzip can otherwise become a GiB
@@ -29,6 +30,7 @@ const maxAnswer = 1 << 20
 // client is the one way to a party: bounded in time and size, without redirects, over TLS 1.2 or later, to addresses
 // that egress permits. go-oidc and x/oauth2 get it too, since they bound nothing themselves.
 type client struct {
+	name      string // of the party, as the configuration calls it
 	transport *http.Transport
 	timeout   time.Duration
 	egress    *boundary
@@ -44,7 +46,7 @@ func newClient(cfg Config, issuer *url.URL) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &client{timeout: cfg.Timeout, egress: out, transport: &http.Transport{
+	return &client{name: cfg.Name, timeout: cfg.Timeout, egress: out, transport: &http.Transport{
 		Proxy:                  proxy,
 		DialContext:            out.DialContext,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
@@ -102,7 +104,7 @@ func (c *client) at(endpoint string) *http.Client {
 	return &http.Client{
 		// box makes an error of a redirect before this is asked; that none is followed must not hang on box alone.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport:     &box{transport: c.transport, json: jsonEndpoints[endpoint], refusals: refusingEndpoints[endpoint]},
+		Transport:     &box{party: c.name, endpoint: endpoint, transport: c.transport, json: jsonEndpoints[endpoint], refusals: refusingEndpoints[endpoint]},
 		Timeout:       c.timeout,
 	}
 }
@@ -159,16 +161,24 @@ func statusOf(resp *http.Response) statusError {
 // box is the transport that go-oidc and x/oauth2 see. Beyond what a transport may do, it turns into errors what these
 // libraries would take for an answer: a redirect, a failing server, a body without end. They then never hold a byte of it.
 type box struct {
+	party, endpoint string // what it is for
+
 	transport http.RoundTripper
 	json      bool // an answer is JSON, whatever it calls itself
 	refusals  bool // a 4xx answer is read
 }
 
 func (b *box) RoundTrip(r *http.Request) (*http.Response, error) {
+	ctx, step := span.Begin(r.Context(), "provider", b.endpoint, "provider", b.party)
+	if step.Traced() {
+		r = r.WithContext(ctx)
+	}
 	resp, err := b.transport.RoundTrip(r)
 	if err != nil {
+		step.Answered(0)
 		return nil, err
 	}
+	defer step.Answered(resp.StatusCode)
 	defer func() { _ = resp.Body.Close() }()
 	good := resp.StatusCode >= 200 && resp.StatusCode < 300
 	if !good && !(b.refusals && isRefusal(resp.StatusCode)) {

@@ -49,7 +49,7 @@ func NewIssuer(cfg IssuerConfig) (*Issuer, error) {
 
 func (i *Issuer) configure(cfg IssuerConfig) error {
 	// What the two have in common has the same defaults.
-	common := Config{Algorithms: cfg.Algorithms, ClockSkew: cfg.ClockSkew, Timeout: cfg.Timeout, Egress: cfg.Egress, Now: cfg.Now, Observe: cfg.Observe}
+	common := Config{Name: cfg.Name, Algorithms: cfg.Algorithms, ClockSkew: cfg.ClockSkew, Timeout: cfg.Timeout, Egress: cfg.Egress, Now: cfg.Now, Observe: cfg.Observe}
 	if cfg.Algorithms == nil {
 		common.Algorithms = []string{"RS256", "ES256"}
 	}

@@ -26,7 +26,7 @@ type KeySetConfig struct {
 // NewKeySet makes a key set that is fetched when it is first asked, and kept as a provider's is. It asks nothing of the
 // network.
 func NewKeySet(cfg KeySetConfig) (token.Keys, error) {
-	common := Config{Timeout: cfg.Timeout, Egress: cfg.Egress, Now: cfg.Now, Observe: cfg.Observe}
+	common := Config{Name: cfg.Name, Timeout: cfg.Timeout, Egress: cfg.Egress, Now: cfg.Now, Observe: cfg.Observe}
 	setDefaults(&common)
 	p := party{who: cfg.Name}
 	var err error

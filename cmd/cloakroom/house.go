@@ -144,6 +144,14 @@ func (g *grounds) open(ctx context.Context) (*daemon.Daemon, error) {
 	for _, p := range g.providers {
 		options.Background = append(options.Background, p.Run)
 	}
+	if endpoint := g.opened.Telemetry.OTLPEndpoint; endpoint != "" {
+		traces, err := telemetry.NewTraces(endpoint, thisBuild().version, g.log) //nolint:contextcheck // they are sent beyond ctx
+		if err != nil {
+			return nil, err
+		}
+		g.http.Trace(traces)
+		options.Drained = append(options.Drained, traces.Close)
+	}
 	d, err := daemon.Start(ctx, options)
 	if err != nil {
 		return nil, err
@@ -160,14 +168,14 @@ func (g *grounds) open(ctx context.Context) (*daemon.Daemon, error) {
 func (g *grounds) observed(listener string, mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		r = telemetry.Begin(r, true)
+		r = g.http.Begin(r, true)
 		status := &statusWriter{ResponseWriter: w, code: http.StatusOK}
 		_, route := mux.Handler(r)
 		if route == "" {
 			route = "none"
 		}
 		mux.ServeHTTP(status, r)
-		g.http.Observe(listener, route, status.code, time.Since(began))
+		g.http.Observe(r, listener, route, status.code, time.Since(began))
 	})
 }
 

@@ -138,7 +138,7 @@ func (g *grounds) observer() func(context.Context, exchange.Event) {
 	count := newExchangeMetrics(g.registry)
 	return func(ctx context.Context, e exchange.Event) {
 		line := telemetry.Event{
-			Name: "exchange", Outcome: "granted", Client: e.Client, Issuer: e.Issuer, Subject: e.Subject, Actor: e.Actor,
+			Name: "exchange", Outcome: exchange.Granted, Client: e.Client, Issuer: e.Issuer, Subject: e.Subject, Actor: e.Actor,
 			Audience: e.Audience, Scope: e.Scope, Policy: e.Policy, Reason: e.Reason, SID: e.SID,
 		}
 		if !e.Minted {

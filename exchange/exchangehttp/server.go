@@ -126,7 +126,7 @@ func (s *Server) measured(listener string) echo.MiddlewareFunc {
 		return func(c echo.Context) (err error) {
 			began := s.cfg.Now()
 			// A service is inside the trust boundary: its trace goes on in ours.
-			c.SetRequest(telemetry.Begin(c.Request(), listener == "internal"))
+			c.SetRequest(s.cfg.HTTP.Begin(c.Request(), listener == "internal"))
 			defer func() {
 				if p := recover(); p != nil {
 					if p == http.ErrAbortHandler { //nolint:errorlint // a sentinel to be compared: net/http does the same
@@ -139,7 +139,7 @@ func (s *Server) measured(listener string) echo.MiddlewareFunc {
 					s.failed(c, err)
 					err = nil
 				}
-				s.cfg.HTTP.Observe(listener, route(c), c.Response().Status, s.cfg.Now().Sub(began))
+				s.cfg.HTTP.Observe(c.Request(), listener, route(c), c.Response().Status, s.cfg.Now().Sub(began))
 			}()
 			return next(c)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"cloakroom/exchange"
+	"cloakroom/internal/span"
 	"cloakroom/secret"
 	"cloakroom/token"
 )
@@ -44,7 +45,9 @@ func (s *Server) token(c echo.Context) error {
 		s.tell(ctx, client, refused.Code, refused.Err.Error())
 		return refused
 	}
+	ctx, step := span.Begin(ctx, "exchange for", client)
 	m, err := s.cfg.Service.Exchange(ctx, r)
+	step.End(exchange.Outcome(err), exchange.Outcome(err) != exchange.Granted)
 	if err != nil {
 		return err
 	}

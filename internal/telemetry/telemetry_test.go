@@ -15,6 +15,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
+// untraced is where no span is made.
+var untraced *telemetry.HTTP
+
 func line(t *testing.T, out *bytes.Buffer) map[string]any {
 	t.Helper()
 	var fields map[string]any
@@ -36,7 +39,7 @@ func logger(t *testing.T, out *bytes.Buffer) *slog.Logger {
 func TestAnAuditLineNamesWhatHappenedAndHidesWho(t *testing.T) {
 	var out bytes.Buffer
 	audit := telemetry.NewAudit(logger(t, &out), secret.NewKey())
-	r := telemetry.Begin(httptest.NewRequest("GET", "/", nil), false)
+	r := untraced.Begin(httptest.NewRequest("GET", "/", nil), false)
 	audit.Record(r.Context(), telemetry.Event{Name: "login", Outcome: "ok", Issuer: "https://idp.example", Subject: "alice", SID: "s1"})
 	fields := line(t, &out)
 	for name, want := range map[string]any{"msg": "audit", "event": "login", "outcome": "ok", "sid": "s1", "request_id": telemetry.RequestID(r.Context())} {
@@ -100,7 +103,7 @@ func TestAPersonIsTheSamePseudonymOnlyUnderTheSameIssuer(t *testing.T) {
 func TestARequestNeverTakesItsIDFromTheCaller(t *testing.T) {
 	in := httptest.NewRequest("GET", "/", nil)
 	in.Header.Set("X-Request-Id", "forged")
-	if id := telemetry.RequestID(telemetry.Begin(in, true).Context()); id == "forged" || len(id) != 16 {
+	if id := telemetry.RequestID(untraced.Begin(in, true).Context()); id == "forged" || len(id) != 16 {
 		t.Errorf("request id %q", id)
 	}
 }
@@ -122,7 +125,7 @@ func TestTraceparent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			in := httptest.NewRequest("GET", "/", nil)
 			in.Header.Set("Traceparent", c.header)
-			got := telemetry.Traceparent(telemetry.Begin(in, c.trust).Context())
+			got := telemetry.Traceparent(untraced.Begin(in, c.trust).Context())
 			if len(got) != 55 {
 				t.Fatalf("traceparent %q", got)
 			}
@@ -135,7 +138,7 @@ func TestTraceparent(t *testing.T) {
 
 func TestRequestsAreCountedByListenerRouteAndCode(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	telemetry.NewHTTP(reg).Observe("public", "/bff/user", 401, 0)
+	telemetry.NewHTTP(reg).Observe(httptest.NewRequest("GET", "/", nil), "public", "/bff/user", 401, 0)
 	if got := testutil.CollectAndCount(reg, "cloakroom_http_requests_total"); got != 1 {
 		t.Errorf("%d series", got)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"cloakroom/internal/span"
 	"cloakroom/session"
 )
 
@@ -171,6 +172,7 @@ func (s *Store) do(ctx context.Context, op string, f func(context.Context) error
 	if end, ok := ctx.Deadline(); ok && end.Before(began.Add(s.timeout)) {
 		ctx = context.WithValue(ctx, impatient{}, true)
 	}
+	ctx, step := span.Begin(ctx, "store", op)
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	err := f(ctx)
@@ -189,6 +191,7 @@ func (s *Store) do(ctx context.Context, op string, f func(context.Context) error
 		outcome = "unavailable"
 		err = fmt.Errorf("redis %s: %w: %w", op, session.ErrUnavailable, err)
 	}
+	step.End(outcome, outcome == "unavailable" || outcome == "broken")
 	if s.observe != nil {
 		s.observe(op, outcome, time.Since(began))
 	}

@@ -38,7 +38,6 @@ var notBuilt = []struct {
 	{"exchange.clients.*.auth.spiffe", filled, "authentication of clients by SPIFFE"},
 	{"exchange.clients.*.subject_types[*]", is("txn_token"), "this type of subject token"},
 	{"exchange.clients.*.unmask", is("true"), "pairwise subjects"},
-	{"telemetry.otlp_endpoint", filled, "traces"},
 }
 
 // refuseNotBuilt reports every value that asks for something missing.

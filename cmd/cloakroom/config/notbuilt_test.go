@@ -26,7 +26,6 @@ var asks = map[string][]string{
 	"exchange.clients.*.unmask":        {client(`auth: {secret: "${S2}"}, audiences: [api], unmask: true`)},
 	"exchange.clients.*.auth.tls_san":  {client(`auth: {tls_san: c.example}, audiences: [api]`)},
 	"exchange.clients.*.auth.spiffe":   {client(`auth: {spiffe: {id: "spiffe://a/b", bundle_file: jwks}}, audiences: [api]`)},
-	"telemetry.otlp_endpoint":          {with(`telemetry: {otlp_endpoint: "http://collector:4318"}`)},
 
 	"providers.*.token_endpoint_auth_method": {with(`providers: {main: {issuer: "https://i.example", client_id: app, token_endpoint_auth_method: private_key_jwt}}`)},
 	"exchange.audiences.*.encrypt.jwks_file": {audience(`encrypt: {jwks_file: jwks}`)},
