@@ -3,18 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -32,6 +25,7 @@ import (
 	"go.uber.org/goleak"
 
 	"cloakroom/cmd/cloakroom/config"
+	"cloakroom/internal/certtest"
 	"cloakroom/internal/daemon"
 	"cloakroom/secret"
 )
@@ -137,21 +131,9 @@ func (s *served) edit(pairs ...string) {
 
 func (s *served) certify(name string) {
 	s.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		s.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour)}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		s.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		s.Fatal(err)
-	}
-	s.put(name+".key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})))
-	s.put(name+".crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})))
+	pair := certtest.Issue(s, certtest.Named(name), nil)
+	s.put(name+".key", string(pair.Key))
+	s.put(name+".crt", string(pair.Cert))
 }
 
 // client asks each time on a connection of its own: what a handshake shows is then the present certificate.

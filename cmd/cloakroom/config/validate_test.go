@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"cloakroom/internal/certtest"
 )
 
 // sound is a configuration without faults, by top-level key; a case replaces some of its keys.
@@ -60,7 +62,7 @@ func client(keys string) string {
 func TestEveryRuleRefuses(t *testing.T) {
 	const upstream = `path: /api, upstream: "http://api:9001", `
 	const caller = `auth: {secret: "${S2}"}, audiences: [api], `
-	_, otherKey := certificate(t)
+	otherKey := string(certtest.Issue(t, certtest.Named("another"), nil).Key)
 	dir := folder(t, map[string]string{
 		"cert": "cert", "key": "key", "rsa": "rsa", "text": "no certificate", "dist/index.html": "<p>", "empty/x": "x", "otherkey": otherKey, "jwks": `{"keys":[]}`, "keyset": "keyset",
 		"german": "language: de\ntry-again: Nochmals\n", "json": `{"one-moment": "Moment"}`, "misspelt": "try-agian: x\n", "twice": "try-again: x\ntry-again: y\n", "nested": "try-again: {x: y}\n",
