@@ -2,11 +2,7 @@ package redisstore
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
@@ -31,7 +27,8 @@ type Config struct {
 	SentinelUsername string // the Sentinels' own; "": none
 	SentinelPassword secret.Text
 
-	// With TLS only: authorities of the servers' certificates ("": the system's), and our own certificate.
+	// With TLS only: authorities of the servers' certificates ("": the system's), and our own certificate. They are read for each
+	// connection, so that a renewed one is in use without a restart.
 	CAFile, CertFile, KeyFile string
 
 	Now func() time.Time // nil: time.Now
@@ -75,7 +72,7 @@ func (cfg Config) client() (redis.UniversalClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	security, err := cfg.security(a.secure)
+	security, err := newSecurity(cfg, a.secure)
 	if err != nil {
 		return nil, err
 	}
@@ -122,33 +119,4 @@ func (cfg Config) options(a address) *redis.UniversalOptions {
 		o.Password = cfg.Password.Reveal()
 	}
 	return o
-}
-
-// security is what the files say about TLS; nil without it.
-func (cfg Config) security(wanted bool) (*tls.Config, error) {
-	if !wanted {
-		if cfg.CAFile != "" || cfg.CertFile != "" || cfg.KeyFile != "" {
-			return nil, errors.New("certificate files without rediss://")
-		}
-		return nil, nil
-	}
-	s := &tls.Config{MinVersion: tls.VersionTLS12}
-	if cfg.CAFile != "" {
-		pem, err := os.ReadFile(cfg.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("read CA file: %w", err)
-		}
-		s.RootCAs = x509.NewCertPool()
-		if !s.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("CA file %s holds no certificate", cfg.CAFile)
-		}
-	}
-	if cfg.CertFile != "" || cfg.KeyFile != "" {
-		pair, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("read client certificate: %w", err)
-		}
-		s.Certificates = []tls.Certificate{pair}
-	}
-	return s, nil
 }

@@ -12,7 +12,7 @@ import (
 //
 // A connection that cannot be opened is returned all the same, and fails at its first use. The library's pool would count it
 // otherwise, and, once there were as many as it has places, ask but once a second whether the server is back.
-func dialer(security *tls.Config) func(ctx context.Context, network, addr string) (net.Conn, error) {
+func dialer(security *security) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	plain := &net.Dialer{}
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if security == nil {
@@ -22,7 +22,7 @@ func dialer(security *tls.Config) func(ctx context.Context, network, addr string
 			}
 			return conn, nil
 		}
-		conn, err := (&tls.Dialer{NetDialer: plain, Config: security}).DialContext(ctx, network, addr)
+		conn, err := (&tls.Dialer{NetDialer: plain, Config: security.now()}).DialContext(ctx, network, addr)
 		if err != nil {
 			return stillborn{err}, nil
 		}

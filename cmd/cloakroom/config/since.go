@@ -13,10 +13,13 @@ var applied = []string{"routes", "exchange", "issuers", "limits", "log", "secret
 // appliedFiles are those that may change to another file, but neither from none nor to none.
 var appliedFiles = []string{"public.tls.cert_file", "public.tls.key_file", "internal.tls.cert_file", "internal.tls.key_file"}
 
+// followedFiles are those that are read again for as long as Cloakroom runs, beside what is applied and appliedFiles.
+var followedFiles = []string{"store.ca_file", "store.cert_file", "store.key_file", "public.pages.logo_file", "public.pages.strings_file"}
+
 // Since tells what a Cloakroom that runs with an older configuration cannot take over from f: every key whose value has
-// changed, where f has it.
+// changed, or the file that it names, where f has it.
 func (f *File) Since(old *File) Faults {
-	c := changes{&report{file: f.read.file, places: maps.Clone(f.read.places)}, old.read}
+	c := changes{&report{file: f.read.file, places: maps.Clone(f.read.places)}, old.read, f.Files, old.Files}
 	c.fields(reflect.ValueOf(*old), reflect.ValueOf(*f), "")
 	return c.faults.sorted()
 }
@@ -24,6 +27,8 @@ func (f *File) Since(old *File) Faults {
 type changes struct {
 	*report
 	old *report
+
+	files, oldFiles Files
 }
 
 func (c changes) fields(was, is reflect.Value, path string) {
@@ -32,8 +37,12 @@ func (c changes) fields(was, is reflect.Value, path string) {
 		if slices.Contains(applied, at) {
 			continue
 		}
-		_, options, _ := strings.Cut(is.Type().Field(k.field).Tag.Get("yaml"), ",")
+		tag := is.Type().Field(k.field).Tag
+		_, options, _ := strings.Cut(tag.Get("yaml"), ",")
 		c.value(was.Field(k.field), is.Field(k.field), at, options == "keyed")
+		if name := is.Field(k.field); tag.Get("is") == "file" && name.Kind() == reflect.String && name.String() == was.Field(k.field).String() {
+			c.content(name.String(), at)
+		}
 	}
 }
 
@@ -50,6 +59,14 @@ func (c changes) value(was, is reflect.Value, path string, keyed bool) {
 	case !same(was, is):
 		c.at(path, "cannot change while Cloakroom runs", "restart Cloakroom to change it, or take the change back")
 	}
+}
+
+// content is about a file that is the same by name.
+func (c changes) content(name, path string) {
+	if slices.Contains(appliedFiles, path) || slices.Contains(followedFiles, path) || c.files[name] == c.oldFiles[name] {
+		return
+	}
+	c.at(path, "names a file that holds something else than when Cloakroom started", "restart Cloakroom to have it read, or take the change back")
 }
 
 // namesIn lists the names of a list that the file writes as a map; their order counts.

@@ -1,8 +1,11 @@
 package config
 
 import (
+	"os"
 	"strings"
 	"testing"
+
+	"cloakroom/internal/certtest"
 )
 
 const steady = `public: {url: https://app.example.com, tls: {cert_file: tls/public.crt, key_file: tls/public.key}}
@@ -84,3 +87,39 @@ func TestSinceNamesWhatAReloadCannotChange(t *testing.T) {
 }
 
 func lineOf(f Fault) string { return strings.Split(f.String(), ":")[1] }
+
+func TestSinceNamesFilesThatHoldSomethingElse(t *testing.T) {
+	dir := folder(t, map[string]string{
+		"tls/public.crt": "cert", "tls/public.key": "key", "store.ca": "cert", "store.crt": "cert", "store.key": "key", "idp.ca": "cert", "logo.svg": "<svg/>",
+	})
+	text := strings.NewReplacer(
+		"redis://redis:6379/0", "rediss://redis:6379/0, ca_file: store.ca, cert_file: store.crt, key_file: store.key",
+		"main: {", "main: {ca_file: idp.ca, ", "public: {", "public: {pages: {logo_file: logo.svg}, ",
+	).Replace(steady)
+	read := func() *File {
+		t.Helper()
+		f, err := Parse(dir+"/c.yaml", text, lookup)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	old := read()
+	renewed := certtest.Issue(t, certtest.Named("renewed"), nil)
+	renewed.Write(t, dir+"/tls/public.crt", dir+"/tls/public.key")
+	renewed.Write(t, dir+"/store.crt", dir+"/store.key")
+	for name, content := range map[string]string{"store.ca": string(renewed.Cert), "logo.svg": "<svg></svg>"} {
+		if err := os.WriteFile(dir+"/"+name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if faults := read().Since(old); len(faults) > 0 {
+		t.Errorf("of what is followed: %v", faults)
+	}
+	if err := os.WriteFile(dir+"/idp.ca", renewed.Cert, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if faults := read().Since(old); len(faults) != 1 || faults[0].Path != "providers.main.ca_file" || !strings.Contains(faults[0].Problem, "something else") {
+		t.Errorf("of a provider's authorities: %v", faults)
+	}
+}
