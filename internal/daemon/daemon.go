@@ -39,7 +39,8 @@ type Options struct {
 
 	// Background work starts once every socket is open; its context ends after the last request has been answered.
 	Background []func(context.Context)
-	// Drained are called in order when no request and no background work is left; each gets what remains of the drain.
+	// Drained are called in order when no request and no background work is left; each gets what remains of the drain, of which
+	// requests leave a share.
 	Drained []func(context.Context) error
 
 	Delay   time.Duration // not ready, but still answering, for this long: load balancers notice first
@@ -106,6 +107,10 @@ func (d *Daemon) Wait() error {
 	return d.err
 }
 
+// lastShare is which part of the drain is kept for what comes after the requests: a download without an end must not take from
+// refreshes and sign-outs the time to be written down.
+const lastShare = 5
+
 // drain is the one way down: not ready, requests, background work, then what was kept for last.
 func (d *Daemon) drain(endBackground func()) error {
 	d.options.Health.drain()
@@ -113,11 +118,13 @@ func (d *Daemon) drain(endBackground func()) error {
 	time.Sleep(d.options.Delay)
 	ctx, cancel := context.WithTimeout(context.Background(), d.options.Timeout)
 	defer cancel()
+	requests, cancelRequests := context.WithTimeout(ctx, d.options.Timeout-d.options.Timeout/lastShare)
+	defer cancelRequests()
 	errs := make([]error, len(d.servers))
 	var stopping sync.WaitGroup
 	for i, server := range d.servers {
 		stopping.Go(func() {
-			if err := server.Shutdown(ctx); err != nil {
+			if err := server.Shutdown(requests); err != nil {
 				errs[i] = fmt.Errorf("requests still in flight on %s: %w", server.Addr, errors.Join(err, server.Close()))
 			}
 		})

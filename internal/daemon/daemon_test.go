@@ -36,6 +36,39 @@ func fetch(t *testing.T, url string) (int, string) {
 	return answer.StatusCode, string(body)
 }
 
+func TestARequestWithoutAnEndLeavesTimeForWhatComesLast(t *testing.T) {
+	asked := make(chan struct{})
+	ctx, stop := context.WithCancel(t.Context())
+	left := time.Duration(0)
+	d, err := daemon.Start(ctx, daemon.Options{
+		Listeners: []daemon.Listener{{Name: "public", Address: "127.0.0.1:0", Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			close(asked)
+			<-r.Context().Done()
+		})}},
+		Health: daemon.NewHealth(),
+		Drained: []func(context.Context) error{func(ctx context.Context) error {
+			end, _ := ctx.Deadline()
+			left = time.Until(end)
+			return ctx.Err()
+		}},
+		Timeout: 2 * time.Second,
+		Log:     discard,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		if res, err := http.Get("http://" + d.Address("public").String()); err == nil { //nolint:bodyclose // it gets none
+			_ = res.Body.Close()
+		}
+	}()
+	<-asked
+	stop()
+	if err := d.Wait(); err == nil || !strings.Contains(err.Error(), "requests still in flight") || left < 100*time.Millisecond {
+		t.Errorf("%v; %s were left for the rest", err, left)
+	}
+}
+
 func TestTheWayDownIsReadinessRequestsBackgroundThenTheRest(t *testing.T) {
 	var mu sync.Mutex
 	var order []string
