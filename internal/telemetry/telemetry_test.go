@@ -36,6 +36,21 @@ func logger(t *testing.T, out *bytes.Buffer) *slog.Logger {
 	return log
 }
 
+func TestAuditLinesAreWrittenAtEveryLevel(t *testing.T) {
+	for _, format := range []string{"json", "text"} {
+		var out bytes.Buffer
+		log, err := telemetry.NewLogger(&out, "error", format)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log.Info("something else")
+		telemetry.NewAudit(log, secret.NewKey()).Record(t.Context(), telemetry.Event{Name: "login", Outcome: "ok"})
+		if got := out.String(); !strings.Contains(got, "login") || strings.Contains(got, "something else") {
+			t.Errorf("%s: %s", format, got)
+		}
+	}
+}
+
 func TestAnAuditLineNamesWhatHappenedAndHidesWho(t *testing.T) {
 	var out bytes.Buffer
 	audit := telemetry.NewAudit(logger(t, &out), secret.NewKey())

@@ -99,7 +99,7 @@ type Drain struct {
 
 // Log is what is written to standard error.
 type Log struct {
-	// Level is the least that is written. Default: info.
+	// Level is the least that is written. Audit lines are written at each. Default: info.
 	Level string `yaml:"level" enum:"debug info warn error"`
 	// Format is one JSON object a line, or text for people. Default: json.
 	Format string `yaml:"format" enum:"json text"`
