@@ -86,19 +86,6 @@ func (p *Provider) Run(ctx context.Context) {
 	}
 }
 
-// Ready is nil once the provider was discovered, and stays so; before, it says why not.
-func (p *Provider) Ready() error {
-	if p.meta.Load() != nil {
-		return nil
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.lastErr != nil {
-		return p.lastErr
-	}
-	return p.fail(ErrUnavailable, endpointDiscovery, "not discovered yet")
-}
-
 // discovered returns what is known, discovering the provider when nothing is.
 func (p *Provider) discovered(ctx context.Context) (*metadata, error) {
 	if m := p.meta.Load(); m != nil {
@@ -134,7 +121,7 @@ func (p *Provider) discover(ctx context.Context, again bool) (*metadata, error) 
 // ask does what discover started, and keeps the answer.
 func (p *Provider) ask(ctx context.Context, asking *fetching) {
 	m, err := p.fetchMetadata(ctx)
-	p.cfg.Observe(endpointDiscovery, outcome(err))
+	p.ended(ctx, endpointDiscovery, err)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err == nil {

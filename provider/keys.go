@@ -168,7 +168,7 @@ func (p *Provider) fetchKeys(ctx context.Context) (token.Keys, error) {
 		return nil, err
 	}
 	keys, err := p.askKeys(ctx, m.endpoints[EndpointJWKS])
-	p.cfg.Observe(EndpointJWKS, outcome(err))
+	p.ended(ctx, EndpointJWKS, err)
 	return keys, err
 }
 

@@ -81,7 +81,7 @@ func (p *Provider) Revoke(ctx context.Context, refresh secret.Text) error {
 		return nil
 	}
 	err = p.askRevocation(ctx, endpoint, refresh)
-	p.cfg.Observe(EndpointRevocation, outcome(err))
+	p.ended(ctx, EndpointRevocation, err)
 	return err
 }
 

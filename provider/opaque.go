@@ -153,7 +153,7 @@ func (p *Provider) said(ctx context.Context, raw secret.Text, endpoint string, a
 		return said{}, err
 	}
 	claims, err := ask(ctx, m.endpoints[endpoint], raw)
-	p.cfg.Observe(endpoint, outcome(err))
+	p.ended(ctx, endpoint, err)
 	if err != nil {
 		return said{}, err
 	}

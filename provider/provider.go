@@ -74,6 +74,7 @@ type Provider struct {
 	asked   *memory
 
 	meta     atomic.Pointer[metadata]
+	trouble  atomic.Pointer[trouble] // nil: there is none
 	mu       sync.Mutex // guards what follows
 	asking   *fetching  // the discovery under way, nil for none
 	lastErr  error      // of the last discovery, nil when it succeeded

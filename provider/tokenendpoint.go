@@ -38,7 +38,7 @@ func (p *Provider) askToken(ctx context.Context, call func(ctx context.Context) 
 	} else {
 		r, err = p.read(got)
 	}
-	p.cfg.Observe(EndpointToken, outcome(err))
+	p.ended(ctx, EndpointToken, err)
 	return r, err
 }
 

@@ -235,8 +235,44 @@ func TestAProviderThatIsDownIsUnavailableEverywhere(t *testing.T) {
 			f.server.Close()
 			p.client.transport.CloseIdleConnections()
 			mustBe(t, c.do(p), ErrUnavailable)
+			mustBe(t, p.Ready(), ErrUnavailable)
 		})
 	}
+}
+
+func TestAProviderIsInTroubleUntilACallEndsWellOrAMinuteIsOver(t *testing.T) {
+	f := newIDP(t)
+	now := time.Now()
+	p := f.client()
+	p.cfg.Now = func() time.Time { return now }
+	if _, err := p.discovered(background); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		err   error
+		of    context.Context
+		after time.Duration
+		want  error
+	}{
+		"no answer":                     {p.fail(ErrUnavailable, EndpointToken, "x"), background, 59 * time.Second, ErrUnavailable},
+		"nonsense":                      {p.fail(ErrNonsense, EndpointToken, "x"), background, 0, ErrNonsense},
+		"no answer, and none asked for": {p.fail(ErrUnavailable, EndpointToken, "x"), background, time.Minute, nil},
+		"a refusal":                     {p.fail(ErrRefused, EndpointToken, "x"), background, 0, nil},
+		"a caller who went away":        {p.fail(ErrUnavailable, EndpointUserInfo, "x"), gone(), 0, nil},
+	} {
+		p.ended(background, EndpointJWKS, nil)
+		p.ended(c.of, EndpointToken, c.err)
+		now = now.Add(c.after)
+		if got := p.Ready(); !errors.Is(got, c.want) {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+func gone() context.Context {
+	ctx, cancel := context.WithCancel(background)
+	cancel()
+	return ctx
 }
 
 func TestB3_15_TLSIsVerified(t *testing.T) {

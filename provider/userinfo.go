@@ -31,7 +31,7 @@ func (p *Provider) UserInfo(ctx context.Context, access secret.Text, subject str
 	if err == nil && (subject == "" || claims.Text("sub") != subject) {
 		err = p.fail(ErrRejected, EndpointUserInfo, "its sub is not the ID token's")
 	}
-	p.cfg.Observe(EndpointUserInfo, outcome(err))
+	p.ended(ctx, EndpointUserInfo, err)
 	if err != nil {
 		return nil, err
 	}
