@@ -109,7 +109,7 @@ func (c *cloakroom) traced(t *testing.T) {
 	t.Helper()
 	const key = "\ntelemetry: "
 	before, _, _ := strings.Cut(contentOf(t, c.config), key)
-	if c.program == binary {
+	if !c.older {
 		before += key + fmt.Sprintf("{otlp_endpoint: %q}\n", collected.url)
 	}
 	c.write(t, strings.TrimPrefix(c.config, c.dir+"/"), before)

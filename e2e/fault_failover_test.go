@@ -126,14 +126,7 @@ func TestFaultFailoverLosesWrites(t *testing.T) {
 	a.serve(t)
 	b.serve(t)
 	browser := newBrowser(t)
-	enter := func(user string) string {
-		t.Helper()
-		cookie, err := f.enter(t.Context(), a, browser, user)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return cookie
-	}
+	enter := func(user string) string { t.Helper(); return f.signInBy(t, browser, user) }
 	kept, loggedOut := enter("alice"), enter("alice")
 	browser = newBrowser(t)
 	signedOut := enter("sam")

@@ -293,11 +293,16 @@ func (f *fleet) signIn(t *testing.T) string {
 	return f.signInAs(t, "alice")
 }
 
-// signInAs does as people do whom a busy machine tells to try again in a moment.
 func (f *fleet) signInAs(t *testing.T, user string) string {
 	t.Helper()
+	return f.signInBy(t, newBrowser(t), user)
+}
+
+// signInBy does as people do whom a busy machine tells to try again in a moment.
+func (f *fleet) signInBy(t *testing.T, browser *http.Client, user string) string {
+	t.Helper()
 	for attempt := 1; ; attempt++ {
-		cookie, err := f.enter(t.Context(), f.replicas[0], newBrowser(t), user)
+		cookie, err := f.enter(t.Context(), f.replicas[0], browser, user)
 		if err == nil {
 			return cookie
 		}

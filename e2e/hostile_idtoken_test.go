@@ -19,7 +19,7 @@ import (
 // response's own (B1.6 to B1.9): none of them signs anybody in.
 func TestNoIDTokenButAGoodOneSignsAnyoneIn(t *testing.T) {
 	t.Parallel()
-	s := newHostileStack(t, "")
+	s := newHostileStack(t, binary, "")
 	now := time.Now().Unix()
 	keys := s.keys
 	signed := func(alg jose.SignatureAlgorithm, kid string, key any, header map[string]any) idptest.Misbehave {

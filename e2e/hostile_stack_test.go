@@ -87,12 +87,13 @@ func newElsewhere(t *testing.T) *elsewhere {
 	return e
 }
 
-func newHostileStack(t *testing.T, more string) *hostileStack {
+func newHostileStack(t *testing.T, program, more string) *hostileStack {
 	t.Helper()
 	s := &hostileStack{
 		cloakroom: newCloakroom(t), orders: startAPI(t), elsewhere: newElsewhere(t), keys: newHostileKeys(t), atIdP: newBrowser(t),
 		provider: idptest.New(idptest.Config{Persona: idptest.Generic, Clients: []idptest.Client{{ID: clientID, Secret: clientSecret}}}),
 	}
+	s.program = program
 	s.behave(idptest.Misbehave{})
 	s.configure(t, "memory:", s.provider.Start(t), fmt.Sprintf(`
     scopes: [openid, email, profile, offline_access, orders-api/read]

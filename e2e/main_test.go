@@ -14,6 +14,16 @@ import (
 // binary is the cloakroom under test, built once from this tree.
 var binary string
 
+// plainBinary builds cloakroom as it is released.
+func plainBinary(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "cloakroom")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "../cmd/cloakroom").CombinedOutput(); err != nil {
+		t.Fatalf("build cloakroom: %v\n%s", err, out)
+	}
+	return path
+}
+
 func TestMain(m *testing.M) {
 	os.Exit(run(m))
 }

@@ -24,7 +24,7 @@ func TestTheReleaseBeforeSharesRedis(t *testing.T) {
 		store: startRedis(t).url(), replicas: 2, provider: idptest.Config{RotateRefresh: true},
 		settings: "session: {refresh_before: 1s, refresh_every: 1s}",
 	})
-	f.replicas[0].program = old
+	f.replicas[0].program, f.replicas[0].older = old, true
 	f.serve(t)
 	p := &pair{f, f.replicas[0], f.replicas[1]}
 	for name, way := range map[string][2]*cloakroom{release + ", then this one": {p.a, p.b}, "this one, then " + release: {p.b, p.a}} {
