@@ -55,12 +55,14 @@ func TestSchemaAcceptsWholeFiles(t *testing.T) {
 	}
 }
 
-func TestSchemaRefusesWhatIsNoKey(t *testing.T) {
+func TestSchemaRefusesWhatIsWrong(t *testing.T) {
 	schema := compiledSchema(t)
 	for _, doc := range []string{
 		`{"public": {"url": "https://a.example", "lisen": ":1"}}`,
 		`{"public": {"url": "https://a.example"}, "providers": {"main": {"issuer": 1, "client_id": "x"}}}`,
 		`{"public": {"url": "https://a.example"}, "session": {"cookie": {"same_site": "none"}}}`,
+		`{"public": {"url": "https://a.example"}, "telemetry": {"otlp_endpoint": "http://me:hunter2@collector:4318"}}`,
+		`{"public": {"url": "https://a.example"}, "providers": {"main": {"issuer": "https://id.example", "client_id": "x", "endpoints": {"token": "https://me:hunter2@id.example"}}}}`,
 		`{}`,
 	} {
 		value, err := jsonschema.UnmarshalJSON(strings.NewReader(doc))
@@ -119,18 +121,20 @@ func (g schemaWriter) object(t reflect.Type) object {
 
 func (g schemaWriter) value(t reflect.Type, tag reflect.StructTag) object {
 	text := object{"type": "string"}
+	secretText := object{"type": "string", "writeOnly": true} // the chart takes these by reference only
 	reference := object{"type": "string", "pattern": `\$\{`}
 	rules := object{"type": "object", "additionalProperties": object{"type": "string"}}
 	switch t {
 	case reflect.TypeFor[time.Duration]():
 		return object{"type": "string", "examples": []string{"30s", "5m", "12h"}}
-	case reflect.TypeFor[netip.Prefix](), reflect.TypeFor[secret.Key](), reflect.TypeFor[*secret.Key](), reflect.TypeFor[secret.Text](),
-		reflect.TypeFor[Value](), reflect.TypeFor[Subject](), reflect.TypeFor[ScopeList]():
+	case reflect.TypeFor[secret.Key](), reflect.TypeFor[*secret.Key](), reflect.TypeFor[secret.Text]():
+		return secretText
+	case reflect.TypeFor[netip.Prefix](), reflect.TypeFor[Value](), reflect.TypeFor[Subject](), reflect.TypeFor[ScopeList]():
 		return text
 	case reflect.TypeFor[Size]():
 		return object{"type": []string{"string", "integer"}, "examples": []string{"10MiB"}}
 	case reflect.TypeFor[Texts]():
-		return object{"oneOf": []object{text, {"type": "array", "items": text}}}
+		return object{"oneOf": []object{secretText, {"type": "array", "items": secretText}}}
 	case reflect.TypeFor[Condition]():
 		return object{"type": []string{"string", "boolean"}}
 	case reflect.TypeFor[UserClaims]():
@@ -156,6 +160,10 @@ func (g schemaWriter) value(t reflect.Type, tag reflect.StructTag) object {
 		if values := strings.Fields(tag.Get("enum") + " " + tag.Get("each")); len(values) > 0 {
 			return object{"anyOf": []object{{"enum": values}, reference}}
 		}
+		switch tag.Get("is") {
+		case "origin", "issuer", "issuer-https", "url", "https":
+			text["not"] = object{"pattern": "://[^/]*@"} // a user or password in it, as httpURL refuses
+		}
 		return text
 	case reflect.Pointer:
 		return g.value(t.Elem(), tag)
@@ -166,7 +174,7 @@ func (g schemaWriter) value(t reflect.Type, tag reflect.StructTag) object {
 		}
 		return object{"type": "array", "items": items}
 	case reflect.Map:
-		out := object{"type": "object", "additionalProperties": g.value(t.Elem(), "")}
+		out := object{"type": "object", "additionalProperties": g.value(t.Elem(), tag)}
 		if keys := strings.Fields(tag.Get("keys")); len(keys) > 0 {
 			out["propertyNames"] = object{"enum": keys}
 		}

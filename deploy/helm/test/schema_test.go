@@ -111,35 +111,64 @@ func leaveToChart(product part) {
 	top["public"].(part)["properties"].(part)["url"].(part)["pattern"] = "^https://[^$]+$"
 }
 
-// referencesOnly lets the values that are secret be references alone.
+// referencesOnly lets what the configuration's own schema marks as secret (writeOnly) be references alone: whatever its types hold as a
+// secret.Text or a secret.Key. A URL that may hold a password may be written, without one.
 func referencesOnly(t *testing.T, product part) {
 	t.Helper()
-	list := part{"type": "array", "items": reference}
-	for path, as := range map[string]part{
-		"store.password":                 reference,
-		"store.sentinel_password":        reference,
-		"providers.*.client_secret":      reference,
-		"exchange.pairwise_key":          reference,
-		"exchange.signing.secrets":       list,
-		"exchange.clients.*.auth.secret": {"oneOf": []any{reference, list}},
-	} {
-		at, keys := product, strings.Split(path, ".")
-		for _, key := range keys[:len(keys)-1] {
-			if key == "*" {
-				at = at["additionalProperties"].(part)
+	for _, url := range []part{property(t, product, "store", "url"), property(t, product, "providers", "*", "proxy")} {
+		if !isSecret(url) {
+			t.Fatal("a URL that may hold a password is no secret any more")
+		}
+		delete(url, "writeOnly")
+		url["pattern"] = urlWithoutPassword
+	}
+	refer(product)
+}
+
+// urlWithoutPassword is anything without user information, or a URL whose password, if it has one, is a reference.
+const urlWithoutPassword = `^[^@]*$|^[^:/@]+://([^/:@$]|\$\{[^}]+\})*(:\$\{[^}]+\})?@[^@]*$`
+
+// property is the schema of a key within others; * is any key.
+func property(t *testing.T, at part, path ...string) part {
+	t.Helper()
+	for _, key := range path {
+		next, there := at["additionalProperties"].(part)
+		if key != "*" {
+			next, there = at["properties"].(part)[key].(part)
+		}
+		if !there {
+			t.Fatalf("the configuration has no %s any more", strings.Join(path, "."))
+		}
+		at = next
+	}
+	return at
+}
+
+func isSecret(schema any) bool {
+	p, _ := schema.(part)
+	return p["writeOnly"] == true
+}
+
+// refer puts a reference in the place of each secret below.
+func refer(schema any) {
+	switch s := schema.(type) {
+	case part:
+		for key, inner := range s {
+			if isSecret(inner) {
+				s[key] = reference
 			} else {
-				at = at["properties"].(part)[key].(part)
+				refer(inner)
 			}
 		}
-		properties, last := at["properties"].(part), keys[len(keys)-1]
-		if properties[last] == nil {
-			t.Fatalf("the configuration has no %s any more", path)
+	case []any:
+		for i, inner := range s {
+			if isSecret(inner) {
+				s[i] = reference
+			} else {
+				refer(inner)
+			}
 		}
-		properties[last] = as
 	}
-	// A password may stand in the URL, but not in these values.
-	url := product["properties"].(part)["store"].(part)["properties"].(part)["url"].(part)
-	url["not"] = part{"pattern": `://[^/@]*:[^/@$][^/@]*@`}
 }
 
 func TestTheValuesOfTheChartAreAllInItsSchemaAndItsValuesFile(t *testing.T) {
@@ -196,6 +225,13 @@ func TestSecretsAreTakenByReferenceOnly(t *testing.T) {
 		"the secrets":                          `config: {secrets: ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]}`,
 		"the store's password":                 "config: {store: {password: hunter2}}",
 		"a password in the store's URL":        `config: {store: {url: "redis://app:hunter2@redis:6379/0"}}`,
+		"one that begins as a reference does":  `config: {store: {url: "redis://app:$hunter2@redis:6379/0"}}`,
+		"one that only begins as one":          `config: {store: {url: "redis://app:${X}hunter2@redis:6379/0"}}`,
+		"one that holds the URL's own signs":   `config: {store: {url: "redis://app:p@ss@redis:6379/0"}}`,
+		"one without a user":                   `config: {store: {url: "redis://:hunter2@redis:6379/0"}}`,
+		"one at the proxy":                     `config: {providers: {main: {proxy: "http://me:hunter2@proxy:3128"}}}`,
+		"one at the collector of traces":       `config: {telemetry: {otlp_endpoint: "http://me:hunter2@collector:4318"}}`,
+		"one at an upstream":                   `config: {routes: [{path: /, upstream: "http://me:hunter2@orders:9001"}]}`,
 		"the Sentinels' password":              "config: {store: {sentinel_password: hunter2}}",
 		"the secret at the provider":           "config: {providers: {main: {client_secret: hunter2}}}",
 		"a secret that only ends as one":       `config: {providers: {main: {client_secret: "hunter2${X}"}}}`,
@@ -209,9 +245,15 @@ func TestSecretsAreTakenByReferenceOnly(t *testing.T) {
 		})
 	}
 	for name, over := range map[string]string{
-		"a variable in the store's URL": `config: {store: {url: "redis://app:${REDIS_PASSWORD}@redis:6379/0"}}`,
-		"a variable":                    `config: {store: {password: "${REDIS_PASSWORD}"}}`,
-		"a file":                        `config: {store: {password: "${file:/etc/cloakroom/files/redis/password}"}}`,
+		"a variable in the store's URL":   `config: {store: {url: "redis://app:${REDIS_PASSWORD}@redis:6379/0"}}`,
+		"a file in the store's URL":       `config: {store: {url: "redis://${USER}:${file:/etc/cloakroom/files/redis/password}@redis:6379/0"}}`,
+		"a user alone":                    `config: {store: {url: "redis://app@redis:6379/0", password: "${REDIS_PASSWORD}"}}`,
+		"a variable":                      `config: {store: {password: "${REDIS_PASSWORD}"}}`,
+		"a file":                          `config: {store: {password: "${file:/etc/cloakroom/files/redis/password}"}}`,
+		"a proxy that asks for nothing":   `config: {providers: {main: {proxy: "http://proxy:3128"}}}`,
+		"a variable in the proxy's URL":   `config: {providers: {main: {proxy: "http://me:${PROXY_PASSWORD}@proxy:3128"}}}`,
+		"a variable for the whole proxy":  `config: {providers: {main: {proxy: "${PROXY_URL}"}}}`,
+		"an upstream with an @ in a path": `config: {routes: [{path: /, upstream: "http://orders:9001/@team"}]}`,
 	} {
 		t.Run("but "+name, func(t *testing.T) {
 			if _, err := render(values(t, "minimal", over)); err != nil {
