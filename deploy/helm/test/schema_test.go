@@ -274,13 +274,30 @@ func TestValuesThatContradictOneAnotherAreRefused(t *testing.T) {
 		"two places for the app's files":     {`spa: {image: {repository: app, tag: "1"}}`, "set either"},
 		"a Gateway that would speak plainly": {"httpRoute: {enabled: true, parentRefs: [{name: edge}]}\ntls: {public: {secret: app-tls}}", "httpRoute.backendAuthorities"},
 		"client certificates without TLS":    {"config: {internal: {tls: {client_ca_file: /etc/cloakroom/files/ca/ca.crt}}}", "tls.internal.secret"},
+		"pods that are scaled by nothing":    {"autoscaling: {enabled: true, cpu: 0}", "autoscaling: set cpu or memory"},
+		"a half that is scaled by nothing":   {"halves: apart\nservices: {autoscaling: {enabled: true, cpu: 0}}", "autoscaling: set cpu or memory"},
+		"more pods at least than at most":    {"autoscaling: {enabled: true, minReplicas: 11}", "autoscaling.minReplicas: 11"},
+		"a half of more than at most":        {"halves: apart\nbrowser: {autoscaling: {enabled: true, maxReplicas: 1}}", "autoscaling.minReplicas: 2"},
+		"operators that have what seals":     {"secret: {seals: [cloakroom-1, admin-token]}", "secret.adminToken"},
+		"a Prometheus that is not let in":    {"serviceMonitor: {enabled: true}\nnetworkPolicy: {enabled: true}", "networkPolicy.adminFrom"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			refused(t, values(t, "minimal", c.over), c.says)
 		})
 	}
-	if _, err := render(values(t, "minimal", "replicas: 1\nconfig: {store: {url: \"memory:\"}}")); err != nil {
-		t.Errorf("one pod may keep sessions in memory: %v", err)
+	for name, over := range map[string]string{
+		"one pod keeps sessions in memory":      "replicas: 1\nconfig: {store: {url: \"memory:\"}}",
+		"scaling that is off says nothing":      "autoscaling: {minReplicas: 11, cpu: 0}",
+		"pods are scaled by memory alone":       "autoscaling: {enabled: true, minReplicas: 10, cpu: 0, memory: 80}",
+		"a policy is without a Prometheus":      "networkPolicy: {enabled: true}",
+		"a Prometheus is without a policy":      "serviceMonitor: {enabled: true}",
+		"a half that there is not says nothing": "services: {autoscaling: {enabled: true, maxReplicas: 1}}",
+	} {
+		t.Run("but "+name, func(t *testing.T) {
+			if _, err := render(values(t, "minimal", over)); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -48,6 +51,33 @@ func TestEachPodStartsAndAnswersItsProbesFromOutside(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// The commands for operators of docs/operations.md, as they stand there: they reach what the pod runs.
+func TestTheCommandsOfTheDocumentationRunInAPod(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands := regexp.MustCompile(`(?m)^kubectl exec deploy/(\S+) -- cloakroom (.*)$`).FindAllStringSubmatch(string(page), -1)
+	if len(commands) != 3 {
+		t.Fatalf("%d commands", len(commands))
+	}
+	ports := freePorts(t, 3)
+	all := mustRender(t, values(t, "minimal", "replicas: 1\ndrain: {delaySeconds: 0}\nconfig: {store: {url: \"memory:\"}}",
+		fmt.Sprintf("ports: {public: %d, internal: %d, admin: %d}", ports[0], ports[1], ports[2])))
+	p := startPod(t, all, all.deployments[0])
+	p.started()
+	for i, says := range []string{"SUBJECT", "0 sessions ended", "signs"} {
+		if of := strings.Replace(all.deployments[0].Name, release, "app", 1); commands[i][1] != of {
+			t.Errorf("a command is for the Deployment %s, want %s", commands[i][1], of)
+		}
+		command := exec.Command(binary, p.here(strings.Fields(commands[i][2]))...)
+		command.Env = p.environment()
+		if out, err := command.CombinedOutput(); err != nil || !strings.Contains(string(out), says) {
+			t.Errorf("cloakroom %s: %v\n%s", commands[i][2], err, out)
+		}
 	}
 }
 
