@@ -31,6 +31,7 @@ type pod struct {
 	root      string
 	address   string // of this machine, as the kubelet or another pod would call it: not a loopback one
 	world     world
+	process   *os.Process
 	exited    chan error
 
 	mu      sync.Mutex
@@ -59,16 +60,17 @@ func startPod(t *testing.T, all objects, d *apps.Deployment) *pod {
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
+	p.process = command.Process
 	go func() { p.exited <- command.Wait() }()
 	t.Cleanup(func() {
-		_ = command.Process.Signal(syscall.SIGTERM)
+		_ = p.process.Signal(syscall.SIGTERM)
 		select {
 		case err := <-p.exited:
 			if err != nil {
 				t.Errorf("the pod ended with %v", err)
 			}
 		case <-time.After(20 * time.Second):
-			_ = command.Process.Kill()
+			_ = p.process.Kill()
 			t.Errorf("the pod did not end within 20 s of SIGTERM")
 		}
 		if t.Failed() {
@@ -164,8 +166,19 @@ func (p *pod) mount(c core.Container) {
 		if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
 			p.t.Fatal(err)
 		}
-		if _, err := os.Lstat(at); err != nil {
-			link(p.t, filepath.Join(p.volume(m.Name), m.SubPath), at)
+		if _, err := os.Lstat(at); err == nil {
+			continue
+		}
+		from, err := filepath.EvalSymlinks(filepath.Join(p.volume(m.Name), m.SubPath))
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		join := os.Symlink
+		if info, err := os.Stat(from); err == nil && info.Mode().IsRegular() {
+			join = os.Link // a file mounted by itself stays, whatever the volume holds later
+		}
+		if err := join(from, at); err != nil {
+			p.t.Fatal(err)
 		}
 	}
 }

@@ -10,7 +10,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	core "k8s.io/api/core/v1"
 )
@@ -78,6 +80,43 @@ func TestTheCommandsOfTheDocumentationRunInAPod(t *testing.T) {
 		if out, err := command.CombinedOutput(); err != nil || !strings.Contains(string(out), says) {
 			t.Errorf("cloakroom %s: %v\n%s", commands[i][2], err, out)
 		}
+	}
+}
+
+// A new configuration that the rollout has not tried yet, and that needs a restart besides, is nothing to pods which it is about
+// to replace. Pods that are to take it over do what they can.
+func TestRunningPodsKeepTheirConfigurationUntilTheyAreReplaced(t *testing.T) {
+	for restart, want := range map[bool]struct {
+		current int
+		outcome string
+	}{true: {1, "applied"}, false: {0, "refused"}} {
+		t.Run(fmt.Sprintf("restartOnChange: %v", restart), func(t *testing.T) {
+			ports := freePorts(t, 3)
+			over := fmt.Sprintf("restartOnChange: %v\ndrain: {delaySeconds: 0}\nports: {public: %d, internal: %d, admin: %d}", restart, ports[0], ports[1], ports[2])
+			all := mustRender(t, values(t, "minimal", over))
+			p := startPod(t, all, all.deployments[0])
+			p.started()
+			for _, v := range p.spec.Volumes {
+				if v.Name == "config" {
+					p.fill(v, mustRender(t, values(t, "minimal", over, "config: {session: {idle: 5m}}")))
+				}
+			}
+			if err := p.process.Signal(syscall.SIGHUP); err != nil {
+				t.Fatal(err)
+			}
+			var reloaded []string
+			metrics := ""
+			for end := time.Now().Add(10 * time.Second); reloaded == nil; time.Sleep(50 * time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatal("it did not reload")
+				}
+				_, metrics = p.get("admin", "/metrics", false)
+				reloaded = regexp.MustCompile(`cloakroom_config_reloads_total\{outcome="(\w+)"\} [1-9]`).FindStringSubmatch(metrics)
+			}
+			if current := fmt.Sprintf("\ncloakroom_config_current %d\n", want.current); reloaded[1] != want.outcome || !strings.Contains(metrics, current) {
+				t.Errorf("a reload is %s, want %s and%s", reloaded[1], want.outcome, current)
+			}
+		})
 	}
 }
 

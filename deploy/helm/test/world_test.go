@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -153,22 +154,37 @@ func keySet() string {
 	return string(raw)
 }
 
-// write makes a folder of files as the kubelet does: each is a link into a folder that is swapped as a whole.
+// write makes a folder hold files as the kubelet does: each is a link into a folder that is swapped as a whole.
 func write(t *testing.T, folder string, files map[string]string) {
 	t.Helper()
-	const version = "..2026_01_01_00_00_00.1"
-	if err := os.MkdirAll(folder+"/"+version, 0o755); err != nil {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	link(t, version, folder+"/..data")
+	version, err := os.MkdirTemp(folder, "..2026_") //nolint:usetesting // within the volume, as the kubelet makes it
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, _ := filepath.EvalSymlinks(folder + "/..data")
+	link(t, filepath.Base(version), folder+"/..data_tmp")
 	for name, content := range files {
 		if strings.Contains(name, "/") {
 			t.Fatalf("%s is no key of a Secret or ConfigMap", name)
 		}
-		if err := os.WriteFile(folder+"/"+version+"/"+name, []byte(content), 0o440); err != nil {
+		if err := os.WriteFile(version+"/"+name, []byte(content), 0o440); err != nil {
 			t.Fatal(err)
 		}
-		link(t, "..data/"+name, folder+"/"+name)
+		if old == "" {
+			link(t, "..data/"+name, folder+"/"+name)
+		}
+	}
+	if err := os.Rename(folder+"/..data_tmp", folder+"/..data"); err != nil {
+		t.Fatal(err)
+	}
+	if old == "" {
+		return
+	}
+	if err := os.RemoveAll(old); err != nil {
+		t.Fatal(err)
 	}
 }
 
