@@ -112,15 +112,14 @@ func TestEachAlertSaysWhatItMeansAndWhatToDo(t *testing.T) {
 	}
 }
 
-// labelsKept are the labels that an expression groups by; instance and job where it does not group.
+// labelsKept are the labels that an expression groups by; instance and job, too, where it only matches.
 func labelsKept(expr string) []string {
 	kept := []string{}
-	groups := grouping.FindAllStringSubmatch(expr, -1)
-	for _, g := range groups {
+	for _, g := range grouping.FindAllStringSubmatch(expr, -1) {
 		kept = append(kept, strings.Split(g[1], ", ")...)
 	}
-	if len(groups) == 0 {
-		kept = []string{"job", "instance"}
+	if !strings.Contains(expr, "by (") {
+		kept = append(kept, "job", "instance")
 	}
 	return kept
 }

@@ -130,6 +130,11 @@ func (f *fleet) meetsEverything(t *testing.T, redis *sessiontest.Redis) {
 	}
 	redis.Restart(t)
 
+	// The store, written to by somebody else. The replica finds out when it asks again what it has in memory.
+	cookie = f.signInWell(t)
+	redis.Do(t, "SETRANGE", keyInRedis(t, app, cookie), "100", "not of Cloakroom") // within what is sealed
+	measured("a record does not open", `cloakroom_store_operations_total{op="open",outcome="tampered"} 1`)
+
 	cookie = f.signInWell(t)
 	f.provider.Set(idptest.Misbehave{Answer: idptest.At(idptest.Status(http.StatusBadRequest, `{"error":"invalid_grant"}`), idptest.Token)})
 	measured("a refresh is refused", `cloakroom_refresh_total{outcome="refused",provider="main"}`)

@@ -30,6 +30,9 @@ func (g *grounds) openStore() error {
 		Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1},
 	}, []string{"op"})
 	g.registry.MustRegister(operations, duration)
+	for _, outcome := range []string{"tampered", "torn"} {
+		operations.WithLabelValues("open", outcome) // there from the start: to Prometheus a series that begins at 1 has not risen
+	}
 	g.recordOpened = func(outcome string) { operations.WithLabelValues("open", outcome).Inc() }
 	s := g.opened.Store
 	store, err := redisstore.New(redisstore.Config{
