@@ -284,3 +284,21 @@ func (s *exchangeStack) joinsOnlyWhatBelongsTogether(t *testing.T) {
 		}
 	})
 }
+
+// A front end that renders pages has nothing but the cookie: its use is activity, and renews the tokens behind it.
+func TestASessionsCookieStaysGoodAtTheExchange(t *testing.T) {
+	t.Parallel()
+	s := newExchangeStack(t, startRedis(t).url(), nil, strings.Replace(exchangePolicy, "idle: 10m", "idle: 20s", 1), patient)
+	s.pool.Set(idptest.Misbehave{KeySet: s.publishForged, TokenResponse: func(body map[string]any) { body["expires_in"] = 8 }})
+	alice := s.signIn(t, "alice")
+	s.pool.Set(idptest.Misbehave{KeySet: s.publishForged})
+	refreshes, idle := s.pool.Count(idptest.Token), idleLeft(t, s.cloakroom, alice.cookie)
+	time.Sleep(4 * time.Second) // less than what a minted token has to live for is left
+	s.granted(t, s.exchange(t, "gateway", s.form(url.Values{"subject_token": {alice.session}, "subject_token_type": {typeSession}})))
+	if n := s.pool.Count(idptest.Token) - refreshes; n != 1 {
+		t.Errorf("%d refreshes", n)
+	}
+	if moved := idleLeft(t, s.cloakroom, alice.cookie).Sub(idle); moved < 3*time.Second {
+		t.Errorf("the idle end moved by %s", moved)
+	}
+}

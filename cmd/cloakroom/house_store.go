@@ -110,7 +110,8 @@ func (e evidence) Evidence(ctx context.Context, sid string) (exchange.Evidence, 
 	return bff.Evidence(s), nil
 }
 
-// cookieEvidence finds it by the value of the session's cookie.
+// cookieEvidence finds it by the value of the session's cookie. Whoever brings that speaks for the browser, as a front end that renders
+// pages does: it is activity, and tokens that near their end are renewed.
 type cookieEvidence struct {
 	codec    *session.Codec
 	sessions *session.Manager
@@ -122,11 +123,21 @@ func (e cookieEvidence) CookieEvidence(ctx context.Context, value secret.Text) (
 		return exchange.Evidence{}, fmt.Errorf("%w: %w", exchange.ErrUnacceptable, err)
 	}
 	var t session.Ticket
-	if copy(t[:], raw) != len(raw) || len(raw) != len(t) {
+	if len(raw) != len(t) {
 		return exchange.Evidence{}, fmt.Errorf("%w: not a ticket", exchange.ErrUnacceptable)
 	}
+	copy(t[:], raw)
 	s, err := e.sessions.Load(ctx, t)
 	if err != nil {
+		return exchange.Evidence{}, gone(err)
+	}
+	switch active, err := e.sessions.Slide(ctx, s); {
+	case err == nil:
+		s = active
+	case errors.Is(err, session.ErrNotFound):
+		return exchange.Evidence{}, gone(err)
+	} // where it could not be written, the session is there all the same
+	if s, err = e.sessions.Fresh(ctx, t, s, exchange.MinimumLeft); err != nil {
 		return exchange.Evidence{}, gone(err)
 	}
 	return bff.Evidence(s), nil
