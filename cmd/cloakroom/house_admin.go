@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -48,25 +50,35 @@ func (g *grounds) administer(mux *http.ServeMux) {
 }
 
 // operator lets in who has the token, where one is configured. Where none is, the listener is a loopback one, which a browser on
-// this machine reaches too: what a page sends, rebound to this address or not, says that it comes from a browser.
+// this machine reaches too: a page of another origin says so itself, and one whose name was bound to this address anew (DNS rebinding), which
+// is not told from us by the browser, bears that name as Host.
 func (g *grounds) operator(serve http.HandlerFunc) http.Handler {
 	want := sha256.Sum256([]byte(g.opened.Admin.Token.Reveal()))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		if g.opened.Admin.Token != "" {
-			bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-			if got := sha256.Sum256([]byte(bearer)); !ok || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+			scheme, bearer, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+			if got := sha256.Sum256([]byte(bearer)); !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
 				w.Header().Set("WWW-Authenticate", `Bearer realm="cloakroom admin"`)
 				g.recordAdmin(r, adminAct{outcome: "refused", reason: "no token, or not the configured one"})
 				adminProblem(w, http.StatusUnauthorized, "unauthorized", "Send the configured admin.token as bearer token.")
 				return
 			}
-		} else if r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "" {
-			adminProblem(w, http.StatusForbidden, "csrf", "Without admin.token this is not for browsers.")
+		} else if r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "" || !isOurselves(r.Host) {
+			adminProblem(w, http.StatusForbidden, "csrf", "Without admin.token this is not for browsers. Ask by a loopback address or localhost.")
 			return
 		}
 		serve(w, r)
 	})
+}
+
+// isOurselves tells whether a Host names this machine, to itself.
+func isOurselves(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return strings.EqualFold(host, "localhost") || err == nil && addr.Unmap().IsLoopback()
 }
 
 func (g *grounds) listSessions(w http.ResponseWriter, r *http.Request) {

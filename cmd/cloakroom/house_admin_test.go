@@ -72,8 +72,11 @@ func (a *adminHouse) begin(issuer, subject string) string {
 func (a *adminHouse) ask(method, path string, headers ...string) (int, http.Header, string) {
 	a.t.Helper()
 	r := httptest.NewRequest(method, path, nil)
+	r.Host = "127.0.0.1:9090"
 	for i := 0; i < len(headers); i += 2 {
-		r.Header.Set(headers[i], headers[i+1])
+		if r.Header.Set(headers[i], headers[i+1]); headers[i] == "Host" {
+			r.Host = headers[i+1]
+		}
 	}
 	w := httptest.NewRecorder()
 	a.again().ServeHTTP(w, r)
@@ -105,7 +108,7 @@ func TestAdminNeedsTheTokenWheneverOneIsConfigured(t *testing.T) {
 				t.Errorf("%s with %s token: %d %s", path, name, code, body)
 			}
 		}
-		if code, header, _ := a.ask("GET", path, "Authorization", "Bearer "+token); code != 200 || header.Get("Cache-Control") != "no-store" {
+		if code, header, _ := a.ask("GET", path, "Authorization", "bearer "+token); code != 200 || header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s with the token: %d %v", path, code, header)
 		}
 	}
@@ -131,7 +134,7 @@ func TestAdminWithoutATokenIsNotForBrowsers(t *testing.T) {
 	a := newAdminHouse(t, `admin: {listen: "LISTEN"}`)
 	a.begin(mainIssuer, "alice")
 	for name, headers := range map[string][]string{
-		"of a page, rebound": {"Sec-Fetch-Site", "same-origin"}, "of another page": {"Origin", "https://evil.example"},
+		"of a page": {"Sec-Fetch-Site", "same-origin"}, "of another page": {"Origin", "https://evil.example"}, "of a page, rebound": {"Host", "evil.example:9090"},
 	} {
 		if code, _, body := a.ask("DELETE", "/admin/sessions?sub=alice", headers...); code != 403 {
 			t.Errorf("%s: %d %s", name, code, body)
@@ -139,6 +142,11 @@ func TestAdminWithoutATokenIsNotForBrowsers(t *testing.T) {
 	}
 	if code, _, body := a.ask("DELETE", "/admin/sessions?sub=alice"); code != 200 || strings.TrimSpace(body) != `{"ended":1}` {
 		t.Errorf("of an operator: %d %s", code, body)
+	}
+	for _, host := range []string{"localhost", "LOCALHOST:9090", "[::1]:9090", "::1", "127.0.0.2"} {
+		if code, _, body := a.ask("GET", "/admin/keys", "Host", host); code != 200 {
+			t.Errorf("of an operator, at %s: %d %s", host, code, body)
+		}
 	}
 }
 
