@@ -28,6 +28,7 @@ const (
 
 // expression is a compiled rule of either kind.
 type expression struct {
+	source   string
 	program  cel.Program
 	identity []string
 }
@@ -101,7 +102,7 @@ func compile(src string) (expression, *cel.Type, error) {
 	if err != nil {
 		return expression{}, nil, err
 	}
-	return expression{program, identityClaims(checked.NativeRep())}, checked.OutputType(), nil
+	return expression{src, program, identityClaims(checked.NativeRep())}, checked.OutputType(), nil
 }
 
 func mistakes(issues *cel.Issues) error {

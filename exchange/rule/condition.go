@@ -24,7 +24,7 @@ func CompileCondition(src string) (*Condition, error) {
 
 // Holds evaluates the rule. Whatever keeps it from an answer, such as a claim that is not there, is false and the error.
 func (c *Condition) Holds(ctx *Context) (bool, error) {
-	out, _, err := c.program.Eval(ctx)
+	out, err := c.evaluate(ctx)
 	if err != nil {
 		return false, err
 	}

@@ -257,3 +257,25 @@ func TestRulesJustWithinTheirBounds(t *testing.T) {
 		}
 	}
 }
+
+// An error goes into a log. What it was evaluated on is somebody's.
+func TestAnErrorDoesNotTellWhatTheRuleWasEvaluatedOn(t *testing.T) {
+	ctx := &rule.Context{ID: token.Claims{"zip": "no such overload (secret", "list": []any{"a"}, "m": map[string]any{}}}
+	for src, says := range map[string]string{
+		`int(id.zip)`:            "type conversion error",
+		`id.zip + 1`:             "no such overload",
+		`id.list[5]`:             "index out of bounds: 5",
+		`id.m.missing`:           "no such key: missing",
+		`id.m[id.zip]`:           "no such key",
+		`timestamp(id.zip)`:      "cannot be evaluated on this value",
+		`id.zip.matches(id.zip)`: "cannot be evaluated on this value",
+	} {
+		v, err := rule.CompileValue(src)
+		if err != nil {
+			t.Fatalf("%s: %v", src, err)
+		}
+		if _, err := v.Of(ctx); err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v, want %s", src, err, says)
+		}
+	}
+}

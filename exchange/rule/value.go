@@ -30,7 +30,7 @@ func CompileValue(src string) (*Value, error) {
 // Of evaluates the rule to a value as token.Claims holds them; nil is absent, which null and an empty optional are too.
 // An error, such as of a claim that is not there, means absent as well.
 func (v *Value) Of(ctx *Context) (any, error) {
-	out, _, err := v.program.Eval(ctx)
+	out, err := v.evaluate(ctx)
 	if err != nil {
 		return nil, err
 	}
