@@ -87,7 +87,7 @@ func (c *compiledRoute) demand(socket bool) demand {
 		d.proof = noProof
 	case socket:
 		d.proof = byOrigin
-	case c.CSRFFetchMetadata:
+	case c.CSRFFetchMetadata, c.SPA != nil, c.DevServer: // a page's scripts, styles and images cannot set a header
 		d.proof = byHeaderOrBrowse
 	}
 	return d

@@ -181,6 +181,27 @@ func TestPreflights(t *testing.T) { // A12, A13
 	wantProblem(t, in.do("GET", "/bff/user", "Origin", "https://spa.example.com", "Sec-Fetch-Site", "same-site"), 403, "csrf")
 }
 
+func TestAnSPAForTheSignedInLoadsWhole(t *testing.T) {
+	h := open(t, idptest.Config{}, func(_ *house, cfg *Config) {
+		cfg.Frontend.Routes[len(cfg.Frontend.Routes)-1].Session = Required
+	})
+	in, out := h.browser(), h.browser()
+	in.signIn("alice")
+	if res := in.navigate("/"); res.StatusCode != http.StatusOK || !strings.Contains(bodyOf(res), "<title>sample") {
+		t.Errorf("the page: %d %s", res.StatusCode, bodyOf(res))
+	}
+	script := func(site string) []string {
+		return []string{"Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "script", "Sec-Fetch-Site", site}
+	}
+	if res := in.do("GET", "/app.js", script("same-origin")...); res.StatusCode != http.StatusOK || bodyOf(res) != "1" {
+		t.Errorf("its script: %d %s", res.StatusCode, bodyOf(res))
+	}
+	wantProblem(t, in.do("GET", "/app.js", script("same-site")...), 403, "csrf")
+	wantProblem(t, in.do("GET", "/app.js", script("cross-site")...), 403, "csrf")
+	wantProblem(t, in.do("GET", "/app.js"), 403, "csrf")
+	wantProblem(t, out.do("GET", "/app.js", script("same-origin")...), 401, "no-session")
+}
+
 func TestStoreInTroubleIsNotSignedOut(t *testing.T) {
 	h := open(t, idptest.Config{}, nil)
 	in := h.browser()
