@@ -176,6 +176,7 @@ func (s *Server) redeem(w http.ResponseWriter, r *http.Request, p LoginProvider,
 		fromUserInfo, err = s.completeIdentity(ctx, p, &grant)
 	}
 	if err != nil {
+		s.revokeLater(p, grant.Refresh)
 		s.notSignedIn(r, t, grant, "login", err)
 		s.refuse(w, r, failedSignIn(t, err))
 		return

@@ -386,8 +386,8 @@ func TestUserInfoCompletesTheIdentity(t *testing.T) {
 }
 
 func TestUserInfoOfSomebodyElseFailsTheSignIn(t *testing.T) { // B3.14
-	h := open(t, idptest.Config{Persona: idptest.Generic, EmailInUserInfo: true}, func(_ *house, cfg *Config) {
-		cfg.Frontend.NeededIdentity = []string{"email"}
+	h := open(t, idptest.Config{}, func(_ *house, cfg *Config) {
+		cfg.Frontend.NeededIdentity = []string{"nickname"} // which the ID token lacks
 	})
 	h.idp.Set(idptest.Misbehave{UserInfo: func(body map[string]any) { body["sub"] = "somebody-else" }})
 	b := h.browser()
@@ -395,5 +395,9 @@ func TestUserInfoOfSomebodyElseFailsTheSignIn(t *testing.T) { // B3.14
 	wantPage(t, res, 400, "did not succeed")
 	if touches(res, "__Host-Http-session") {
 		t.Error("a session was begun")
+	}
+	h.settle()
+	if n := h.idp.Count(idptest.Revoke); n != 1 {
+		t.Errorf("the refresh token that nobody will use was revoked %d times", n)
 	}
 }
