@@ -127,6 +127,24 @@ func TestEventsTellOfTheEndThatComesByItself(t *testing.T) {
 	s.ends(t)
 }
 
+func TestEventsEndAtTheAbsoluteEndThoughTheStoreCannotTell(t *testing.T) {
+	h := open(t, idptest.Config{}, nil)
+	address := h.listen()
+	b := h.browser()
+	b.signIn("alice")
+	s := b.events(t, address)
+	s.hears(t, ":\n")
+	h.store.breakDown("Load")
+	h.later(11 * time.Hour) // the idle end has passed, if nothing was done at another replica
+	time.Sleep(3 * h.server.lookEvery)
+	if strings.Contains(s.heard(), "session-ended") {
+		t.Fatal("told of an end that nobody knows of")
+	}
+	h.later(time.Hour)
+	s.hears(t, "event: session-ended\ndata: {\"reason\":\"expired\"}\n\n")
+	s.ends(t)
+}
+
 func TestEventsAreNoActivityButActivityIsSeen(t *testing.T) {
 	h := open(t, idptest.Config{}, nil)
 	address := h.listen()

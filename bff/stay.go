@@ -106,11 +106,13 @@ func (s *Server) attend(ctx context.Context, v visitor, tell func(news) error) (
 			current = found
 		case errors.Is(err, session.ErrNotFound):
 			return s.whyEnded(current, changes), true
+		case !s.now().Before(current.Expires): // which nothing moves, so nobody has to be asked
+			return "expired", true
 		}
 		if tell(news{what: allIsWell}) != nil {
 			return "", false
 		}
-		end := endOf(current)
+		end := current.IdleExpires // never after the absolute one
 		if left := end.Sub(s.now()); left > 0 && left <= tellAhead && !end.Equal(told) {
 			told = end
 			if tell(news{what: willEnd, seconds: int(math.Ceil(left.Seconds()))}) != nil {
@@ -140,7 +142,7 @@ func (s *Server) look(ctx context.Context, v visitor) (*session.Session, error) 
 func (s *Server) whyEnded(last *session.Session, changes <-chan session.Change) string {
 	wait := time.NewTimer(lookTime)
 	defer wait.Stop()
-	for now := s.now(); now.Before(endOf(last)); {
+	for now := s.now(); now.Before(last.IdleExpires); {
 		select {
 		case change, open := <-changes:
 			if open && change.Kind != session.Ended {
@@ -160,8 +162,8 @@ func (s *Server) whyEnded(last *session.Session, changes <-chan session.Change) 
 // nextLook is when to look again: soon before the token's end, and when the session's own is near or there.
 func (s *Server) nextLook(current *session.Session) time.Duration {
 	now, next := s.now(), s.lookEvery
-	end := endOf(current)
-	for _, at := range []time.Time{end.Add(-tellAhead), end} {
+	end := current.IdleExpires
+	for _, at := range []time.Time{end.Add(-tellAhead), end, current.Expires} {
 		if wait := at.Sub(now); wait > 0 {
 			next = min(next, wait)
 		}
@@ -170,11 +172,4 @@ func (s *Server) nextLook(current *session.Session) time.Duration {
 		next = min(next, left/2)
 	}
 	return max(next, s.lookEvery/15) // a second
-}
-
-func endOf(s *session.Session) time.Time {
-	if s.IdleExpires.Before(s.Expires) {
-		return s.IdleExpires
-	}
-	return s.Expires
 }
