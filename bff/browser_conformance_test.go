@@ -143,11 +143,12 @@ func TestE31_NothingButThePathDecides(t *testing.T) {
 	}
 }
 
-// A sign-in that began at one provider cannot be ended with the answer of another (RFC 9700 section 4.4).
-func TestB1_10_ASignInEndsAtTheProviderItBeganAt(t *testing.T) {
+// withAnother is a house with a second provider, "other".
+func withAnother(t *testing.T, change func(*Config)) (*house, *idptest.Provider) {
+	t.Helper()
 	other := idptest.New(idptest.Config{Persona: idptest.Generic})
 	issuer := other.Start(t)
-	h := open(t, idptest.Config{}, func(h *house, cfg *Config) {
+	return open(t, idptest.Config{}, func(h *house, cfg *Config) {
 		client := idptest.DefaultClient()
 		p, err := provider.New(provider.Config{
 			Name: "other", Issuer: issuer, ClientID: client.ID, ClientSecret: secret.Text(client.Secret), Scopes: []string{"openid"}, Now: h.now,
@@ -156,10 +157,18 @@ func TestB1_10_ASignInEndsAtTheProviderItBeganAt(t *testing.T) {
 			t.Fatal(err)
 		}
 		cfg.Frontend.Providers = append(cfg.Frontend.Providers, LoginProvider{Provider: p})
-	})
+		if change != nil {
+			change(cfg)
+		}
+	}), other
+}
+
+// A sign-in that began at one provider cannot be ended with the answer of another (RFC 9700 section 4.4).
+func TestB1_10_ASignInEndsAtTheProviderItBeganAt(t *testing.T) {
+	h, other := withAnother(t, nil)
 	b := h.browser()
 	at, err := url.Parse(b.navigate("/bff/login?provider=other").Header.Get("Location"))
-	if err != nil || at.Query().Get("redirect_uri") != publicURL+"/bff/callback/other" || !strings.HasPrefix(at.String(), issuer) {
+	if err != nil || at.Query().Get("redirect_uri") != publicURL+"/bff/callback/other" || !strings.HasPrefix(at.String(), other.Issuer()) {
 		t.Fatalf("the other provider is asked at %s", at)
 	}
 	back := b.atProvider("/bff/login?provider=main", "alice")

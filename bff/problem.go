@@ -90,13 +90,7 @@ var problemTypes = map[string]problemType{
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, name string, err error) {
 	p := problem{name: name, err: err}
 	if up, ok := errors.AsType[*stepUp](err); ok {
-		p.login = url.Values{}
-		if up.ACRValues != "" {
-			p.login.Set("acr_values", up.ACRValues)
-		}
-		if up.MaxAge != "" {
-			p.login.Set("max_age", up.MaxAge)
-		}
+		p.login = up.params()
 	}
 	s.refuse(w, r, p)
 }

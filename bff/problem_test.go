@@ -83,6 +83,46 @@ func TestStepUpSaysWhatToAskFor(t *testing.T) {
 	}
 }
 
+func TestStepUpIsAtTheProviderOfTheSession(t *testing.T) {
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_user_authentication", acr_values="gold"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	t.Cleanup(up.Close)
+	h, other := withAnother(t, func(cfg *Config) {
+		cfg.Frontend.Routes = append(cfg.Frontend.Routes, Route{
+			Path: "/strict", Upstream: mustURL(t, up.URL), WebSocket: true, Token: TokenPlan{Kind: TokenMinted, Audience: "strict"},
+		})
+	})
+	address := h.listen()
+	for name, c := range map[string]struct {
+		at   *idptest.Provider
+		want string
+	}{
+		"main":  {h.idp, "/bff/login?acr_values=gold"},
+		"other": {other, "/bff/login?acr_values=gold&provider=other"},
+	} {
+		b := h.browser()
+		back, err := c.at.SignIn(t.Context(), b.atIdP, b.navigate("/bff/login?provider="+name).Header.Get("Location"), "alice", "alice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res := b.arrive(strings.TrimPrefix(back, publicURL)); res.StatusCode != http.StatusSeeOther {
+			t.Fatalf("%s: %d %s", name, res.StatusCode, bodyOf(res))
+		}
+		_, socket, _ := b.dial(t, address, "/strict")
+		for what, res := range map[string]*http.Response{"fetch": b.fetch("GET", "/strict"), "WebSocket": socket} {
+			wantProblem(t, res, 401, "step-up")
+			var body struct {
+				LoginURL string `json:"login_url"`
+			}
+			if err := json.Unmarshal([]byte(bodyOf(res)), &body); err != nil || body.LoginURL != c.want {
+				t.Errorf("%s, signed in at %s: sent to %q", what, name, body.LoginURL)
+			}
+		}
+	}
+}
+
 func TestPanicIsAnsweredAndLogged(t *testing.T) {
 	h := open(t, idptest.Config{}, func(_ *house, cfg *Config) {
 		cfg.Frontend.Published = map[string]http.Handler{"/panics": http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("inner matters") })}

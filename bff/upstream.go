@@ -62,18 +62,28 @@ var (
 )
 
 // stepUp is the cause of problem step-up: what an upstream asks of the authentication (RFC 9470 section 3).
-type stepUp struct{ ACRValues, MaxAge string }
+type stepUp struct {
+	ACRValues, MaxAge string
+	Provider          string // who is to do it; "": the default one
+}
+
+// stepUp is what the challenge asks of somebody whom provider has signed in; nil where it asks for nothing of the kind.
+func (c challenge) stepUp(provider string) *stepUp {
+	if c.err != "insufficient_user_authentication" {
+		return nil
+	}
+	return &stepUp{ACRValues: c.acrValues, MaxAge: c.maxAge, Provider: provider}
+}
 
 func (*stepUp) Error() string { return "upstream wants a stronger or fresher authentication" }
 
 // params are those of the login_url.
 func (s *stepUp) params() url.Values {
 	params := url.Values{}
-	if s.ACRValues != "" {
-		params.Set("acr_values", s.ACRValues)
-	}
-	if s.MaxAge != "" {
-		params.Set("max_age", s.MaxAge)
+	for name, value := range map[string]string{"acr_values": s.ACRValues, "max_age": s.MaxAge, "provider": s.Provider} {
+		if value != "" {
+			params.Set(name, value)
+		}
 	}
 	return params
 }
@@ -223,12 +233,10 @@ func (p *passage) refused(res *http.Response) error {
 		_, _ = io.CopyN(io.Discard, res.Body, res.ContentLength) // what is read to its end leaves its connection for the next
 	}
 	challenge := parseBearerChallenge(res.Header["Www-Authenticate"])
-	switch {
-	case challenge.err == "insufficient_user_authentication":
-		return &stepUp{ACRValues: challenge.acrValues, MaxAge: challenge.maxAge}
-	case challenge.err == "invalid_token" && p.fwd.Remint != nil && p.body == nil:
-		p.again = true
+	if step := challenge.stepUp(p.fwd.Provider); step != nil {
+		return step
 	}
+	p.again = challenge.err == "invalid_token" && p.fwd.Remint != nil && p.body == nil
 	return errTokenRefused
 }
 

@@ -14,7 +14,8 @@ type forwarded struct {
 	Host        string
 	RequestID   string
 	Traceparent string
-	Session     bool // a session stands behind the request: nobody may store the response
+	Session     bool   // a session stands behind the request: nobody may store the response
+	Provider    string // where whoever is behind it signs in anew; "": at the default one
 
 	// Remint makes another token, when the upstream says that the one it got is invalid. nil: there is no other.
 	Remint remintFunc

@@ -70,9 +70,8 @@ func (s *Server) openTunnel(w http.ResponseWriter, r *http.Request, v visitor, r
 			u.passRefusal(w, no.res, v.session != nil)
 			return nil, false
 		}
-		challenge := parseBearerChallenge(no.res.Header["Www-Authenticate"])
-		if challenge.err == "insufficient_user_authentication" {
-			u.fail(w, r, problemStepUp, &stepUp{ACRValues: challenge.acrValues, MaxAge: challenge.maxAge})
+		if step := parseBearerChallenge(no.res.Header["Www-Authenticate"]).stepUp(fwd.Provider); step != nil {
+			u.fail(w, r, problemStepUp, step)
 			return nil, false
 		}
 		u.fail(w, r, problemUpstreamRefused, errTokenRefused)
