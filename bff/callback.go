@@ -254,7 +254,7 @@ func (s *Server) mayEnter(p LoginProvider, grant provider.Grant) error {
 		Access: grant.AccessClaims, Scope: responseScope(grant.AccessClaims, grant.Scope), ID: grant.Identity,
 	})
 	subject.Session = nil // there is none yet
-	yes, err := p.Allow.Holds(s.ruleContext(subject))
+	yes, err := p.Allow.Holds(ruleContext(subject, s.now()))
 	switch {
 	case err != nil:
 		return fmt.Errorf("allow of provider %s: %w", p.Name(), err)

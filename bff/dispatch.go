@@ -133,14 +133,7 @@ func (s *Server) allowed(w http.ResponseWriter, r *http.Request, v visitor, rout
 	if route.Allow == nil {
 		return true
 	}
-	ctx := s.ruleContext(subjectOf(v.session))
-	if route.Token.Kind == TokenMinted {
-		ctx.Request.Audience, ctx.Request.Scope = []string{route.Token.Audience}, route.Token.Scope
-	}
-	if route.Token.PerRequest {
-		ctx.Request.Method, ctx.Request.Path = r.Method, path
-	}
-	yes, err := route.Allow.Holds(ctx)
+	yes, err := route.Allows(s.visit(r, v, path))
 	if err != nil {
 		s.log.InfoContext(r.Context(), "rule has no answer, which means no", "rule", "allow of route "+route.Path, "error", err)
 	}
@@ -152,21 +145,15 @@ func (s *Server) allowed(w http.ResponseWriter, r *http.Request, v visitor, rout
 
 // bearer is the token that the upstream gets; "" for none, as where nobody is signed in. anew asks for another than before.
 func (s *Server) bearer(r *http.Request, v visitor, route *compiledRoute, path string, anew bool) (secret.Text, error) {
-	plan := route.Token
-	switch {
-	case plan.Kind == TokenNone, v.session == nil && !plan.AsService:
-		return "", nil
-	case plan.Kind == TokenAccess:
+	if route.Token.Kind == TokenAccess && v.session != nil {
 		return sendable(v.session.Tokens.Access)
 	}
-	req := exchange.RouteRequest{Audience: plan.Audience, Scope: plan.Scope, AsService: plan.AsService, PerRequest: plan.PerRequest, Anew: anew}
-	if plan.PerRequest {
-		req.Method, req.Path = r.Method, path
+	req, ok := route.Token.Request(s.visit(r, v, path))
+	if !ok {
+		return "", nil
 	}
-	if !plan.AsService {
-		req.Evidence = Evidence(v.session)
-	}
-	ctx, step := span.Begin(r.Context(), "exchange", plan.Audience)
+	req.Anew = anew
+	ctx, step := span.Begin(r.Context(), "exchange", req.Audience)
 	minted, err := s.mint.MintForRoute(ctx, req)
 	step.End(exchange.Outcome(err), exchange.Outcome(err) != exchange.Granted)
 	if err != nil {

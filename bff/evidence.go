@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"cloakroom/exchange"
 	"cloakroom/exchange/rule"
@@ -33,19 +34,11 @@ func responseScope(access token.Claims, scope token.Scope) token.Scope {
 }
 
 // ruleContext is what the rules of this side see of a person: the same as the exchange's rules do.
-func (s *Server) ruleContext(subject exchange.Subject) *rule.Context {
+func ruleContext(subject exchange.Subject, now time.Time) *rule.Context {
 	return &rule.Context{
 		Access: subject.Access, ID: subject.ID, Subject: subject.Presented, Session: subject.Session,
-		Client: exchange.RouteClient, Now: s.now(),
+		Client: exchange.RouteClient, Now: now,
 	}
-}
-
-// subjectOf is the person of a session; found is nil for the anonymous.
-func subjectOf(found *session.Session) exchange.Subject {
-	if found == nil {
-		return exchange.Subject{}
-	}
-	return exchange.SessionSubject(Evidence(found))
 }
 
 // Refresher renews the tokens of sessions at the providers they came from. A session of a provider that is no longer

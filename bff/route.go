@@ -239,6 +239,41 @@ func (rs *routes) match(path string) (*compiledRoute, bool) {
 	return best, best != nil
 }
 
+var errNoRoute = errors.New("no route has this path")
+
+// find is the route that takes a path as checkPath found it: encoded, only one that keeps it does. The error is errNoRoute or
+// errEncodedPath.
+func (rs *routes) find(path string, encoded bool) (*compiledRoute, error) {
+	route, found := rs.match(path)
+	switch {
+	case encoded && (!found || !route.KeepEncodedPath || under(path, ownPath)):
+		return nil, errEncodedPath
+	case !found:
+		return nil, errNoRoute
+	}
+	return route, nil
+}
+
+// FindRoute is the route that a Server of these would take for a path, which is as a browser sends it.
+func FindRoute(list []Route, path string) (Route, error) {
+	encoded, err := checkPath(path)
+	if err != nil {
+		return Route{}, err
+	}
+	rs, err := newRoutes(list, routeConfig{})
+	if err != nil {
+		return Route{}, err
+	}
+	if under(path, ownPath) {
+		return Route{}, errNoRoute
+	}
+	found, err := rs.find(path, encoded)
+	if err != nil {
+		return Route{}, err
+	}
+	return found.Route, nil
+}
+
 // close gives up the idle connections to the upstreams; requests in flight keep theirs.
 func (rs *routes) close() { rs.transports.closeIdle() }
 

@@ -194,12 +194,12 @@ func (s *Server) serve(a *answer, r *http.Request) {
 		s.publish(a, r, published)
 		return
 	}
-	route, found := s.routes.match(path)
+	route, err := s.routes.find(path, err != nil)
 	switch {
-	case err != nil && (!found || !route.KeepEncodedPath || under(path, ownPath)):
-		s.refuse(a, r, problem{name: problemBadPath, err: err})
-	case !found:
+	case errors.Is(err, errNoRoute):
 		s.refuse(a, r, problem{name: problemNotFound})
+	case err != nil:
+		s.refuse(a, r, problem{name: problemBadPath, err: err})
 	default:
 		a.route = route.Path
 		s.dispatch(a, r, route, path)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"cloakroom/exchange"
 	"cloakroom/session"
 )
 
@@ -45,7 +46,7 @@ func (s *Server) userClaims(r *http.Request, found *session.Session) map[string]
 	if len(s.frontend.UserClaims.Values) == 0 {
 		return claims
 	}
-	ctx := s.ruleContext(subjectOf(found))
+	ctx := ruleContext(exchange.SessionSubject(Evidence(found)), s.now())
 	for name, value := range s.frontend.UserClaims.Values {
 		got, err := value.Of(ctx)
 		if err != nil {
