@@ -21,13 +21,14 @@ import (
 // runExplain is `cloakroom explain`: what would be minted, and why, by the code that mints. Exit 0: granted, 1: refused, 2:
 // the question was not understood.
 func runExplain(args []string, env Env) int {
-	set := env.flags("explain", "--config FILE --audience NAME [--access FILE] [--id FILE] [--client ID …]")
+	set := env.flags("explain", "--config FILE --audience NAME --access FILE --id FILE [--method METHOD] [--path PATH]   the token of a route"+
+		"\n       cloakroom explain --config FILE --client ID --audience NAME …   what a service gets")
 	x := explaining{}
 	path := set.String("config", "", "the configuration `FILE`")
 	set.Func("audience", "`NAME` of who the token is for; may be repeated", appendTo(&x.audience))
 	set.Func("resource", "`URI` of who the token is for; may be repeated", appendTo(&x.resource))
-	scope := set.String("scope", "", "the `SCOPE` that is asked for")
-	set.StringVar(&x.client, "client", "", "the `ID` of the client that asks; without it, it is the token of a route")
+	scope := set.String("scope", "", "the `SCOPE` that the client asks for; a route has its own")
+	set.StringVar(&x.client, "client", "", "the `ID` of the client that asks; without it, it is the token of the route that has one for the audience")
 	set.StringVar(&x.access, "access", "", "a `FILE` with the claims of the provider's access token, as JSON, or the token itself")
 	set.StringVar(&x.id, "id", "", "a `FILE` with those of its ID token (and of userinfo)")
 	set.BoolVar(&x.session, "session", false, "--access and --id are a session's, and its cookie is the subject")
@@ -35,8 +36,8 @@ func runExplain(args []string, env Env) int {
 	set.StringVar(&x.ticket, "jwt", "", "a `FILE` with those of a further issuer's JWT, the subject")
 	set.StringVar(&x.actor, "actor", "", "a `FILE` with those of the actor token")
 	details := set.String("details", "", "a `FILE` with request_details")
-	set.StringVar(&x.method, "method", "", "of the browser's request, for a route with `per: request`")
-	set.StringVar(&x.path, "path", "", "of the browser's request, for a route with `per: request`")
+	set.StringVar(&x.method, "method", "", "the `METHOD` of the browser's request, where the route's token is per request")
+	set.StringVar(&x.path, "path", "", "the `PATH` of the browser's request, where that is so, or where several routes have a token for the audience")
 	kind := set.String("type", "", "the requested_token_type")
 	at := set.String("at", "", "the `TIME` to ask as of, such as 2026-11-25T09:00:00Z; now, unless said")
 	asJSON := set.Bool("json", false, "print JSON")
@@ -97,7 +98,11 @@ type explaining struct {
 	session                           bool
 	method, path                      string
 	now                               time.Time
-	notes                             []exchange.Step // what could not be examined, claims being no tokens
+	notes                             []exchange.Step // what comes before the decision, and what could not be examined, claims being no tokens
+}
+
+func (x *explaining) note(rule, outcome, because string) {
+	x.notes = append(x.notes, exchange.Step{Rule: rule, Outcome: outcome, Because: because})
 }
 
 func (x *explaining) load(path string, env Env) error {
@@ -146,19 +151,6 @@ func (x *explaining) decide() (exchange.Decision, error) {
 		return exchange.Decision{}, err
 	}
 	return service.Explain(context.Background(), r), nil
-}
-
-func (x *explaining) forRoute(service *exchange.Service, behind *sessionBehind) (exchange.Decision, error) {
-	switch {
-	case x.minted != "" || x.ticket != "" || x.actor != "" || x.session:
-		return exchange.Decision{}, errors.New("--minted, --jwt, --actor and --session are what a client presents: which? --client ID")
-	case len(x.audience) != 1 || len(x.resource) > 0 || x.kind != "" || x.details != nil:
-		return exchange.Decision{}, errors.New("a route names one audience, and no resource, type or details; for a service's request say --client ID")
-	}
-	return service.ExplainRoute(exchange.RouteRequest{
-		Audience: x.audience[0], Scope: x.scope, AsService: !behind.is, Evidence: behind.evidence,
-		PerRequest: x.method != "" || x.path != "", Method: x.method, Path: x.path,
-	}), nil
 }
 
 func (x *explaining) print(env Env, d exchange.Decision, asJSON bool) error {

@@ -61,6 +61,14 @@ func (x *explaining) evidence() (exchange.Evidence, error) {
 	return e, nil
 }
 
+// noteRefresh tells what comes first where a session's access token has all but ended: what the provider would say in the new
+// one, no file knows.
+func (x *explaining) noteRefresh(behind *sessionBehind) {
+	if ends := behind.evidence.AccessExpires; !ends.IsZero() && ends.Sub(x.now) < exchange.MinimumLeft {
+		x.note("session", "would be refreshed first", "its access token has ended, or ends too soon")
+	}
+}
+
 // providerOf finds the provider by the `iss` of the claims; without any it must be the only one.
 func (x *explaining) providerOf(all ...token.Claims) (*provider.Provider, error) {
 	issuer := ""
@@ -124,6 +132,7 @@ func (x *explaining) request(behind *sessionBehind, sign func(token.Claims) (sec
 		return r, errors.New("one subject: --access and/or --id, --session with them, --minted (and them), or --jwt")
 	case x.session:
 		r.SubjectType, r.SubjectToken = exchange.SessionToken, "session"
+		x.noteRefresh(behind)
 	case x.minted != "":
 		r.SubjectType = exchange.AccessToken
 		subject, err = x.ownToken(behind)
@@ -148,30 +157,43 @@ func (x *explaining) request(behind *sessionBehind, sign func(token.Claims) (sec
 		}
 	}
 	if err == nil && x.actor != "" {
-		if subject, err = claimsIn(x.actor); err == nil {
-			r.ActorType = x.actorType(subject)
-			r.ActorToken, err = sign(subject)
+		var actor token.Claims
+		if actor, r.ActorType, err = x.actorToken(); err == nil {
+			r.ActorToken, err = sign(actor)
 		}
 	}
 	return r, err
 }
 
-// actorType: a further issuer's is a JWT and nothing more.
-func (x *explaining) actorType(actor token.Claims) exchange.TokenType {
+// actorToken is a further issuer's, which is a JWT and nothing more, or one of our own, or a provider's.
+func (x *explaining) actorToken() (token.Claims, exchange.TokenType, error) {
+	claims, err := optionalClaims("--actor", x.actor)
+	if err != nil {
+		return nil, "", err
+	}
+	issuer := claims.Text("iss")
 	for _, i := range x.house.issuers {
-		if i.Issuer() == actor.Text("iss") {
-			return exchange.JWT
+		if i.Issuer() == issuer {
+			return claims, exchange.JWT, nil
 		}
 	}
-	return exchange.AccessToken
+	if issuer != x.policy.Issuer() {
+		claims, err = x.asProvider(claims)
+	}
+	return claims, exchange.AccessToken, err
 }
 
-// ofProvider reads the claims of a provider's token. Hashes over other tokens are left out, since there are none.
+// ofProvider reads the claims of a provider's token.
 func (x *explaining) ofProvider(path string) (token.Claims, error) {
 	claims, err := claimsIn(path)
 	if err != nil {
 		return nil, err
 	}
+	return x.asProvider(claims)
+}
+
+// asProvider fills in the issuer. Hashes over other tokens are left out, since there are none.
+func (x *explaining) asProvider(claims token.Claims) (token.Claims, error) {
 	from, err := x.providerOf(claims)
 	if err != nil {
 		return nil, err
@@ -179,7 +201,7 @@ func (x *explaining) ofProvider(path string) (token.Claims, error) {
 	claims["iss"] = from.Issuer()
 	if _, there := claims["at_hash"]; there {
 		delete(claims, "at_hash")
-		x.notes = append(x.notes, exchange.Step{Rule: "at_hash", Outcome: "not examined", Because: "claims are no token to hash"})
+		x.note("at_hash", "not examined", "claims are no token to hash")
 	}
 	return claims, nil
 }

@@ -12,7 +12,9 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"cloakroom/bff"
 	"cloakroom/exchange"
+	"cloakroom/token"
 )
 
 // What explain says by its exit code and its JSON, which other programs read (contract/names.md).
@@ -31,10 +33,15 @@ func TestExplainForPrograms(t *testing.T) {
 		code    int
 		members string
 	}{
-		"--audience orders --access access.json --id id.json":      {exitDone, "claims granted trace"},
-		"--audience orders --access no-scope.json --id id.json":    {exitFailed, "error error_description granted trace"},
-		"--client orders --minted elsewhere.json":                  {exitFailed, "error error_description granted trace"},
-		"--client nobody --audience orders --access access.json":   {exitFailed, "error error_description granted trace"},
+		"--audience orders --access access.json --id id.json":    {exitDone, "claims granted trace"},
+		"--audience orders --access no-scope.json --id id.json":  {exitFailed, "error error_description granted trace"},
+		"--client orders --minted elsewhere.json":                {exitFailed, "error error_description granted trace"},
+		"--client nobody --audience orders --access access.json": {exitFailed, "error error_description granted trace"},
+		"--audience closed --access access.json --id id.json":    {exitFailed, "error error_description granted trace"},
+		"--audience ping":                                          {exitDone, "claims granted trace"},
+		"--audience ping --access access.json":                     {exitUsage, ""},
+		"--audience orders":                                        {exitUsage, ""},
+		"--audience elsewhere --access access.json --id id.json":   {exitUsage, ""},
 		"--audience orders --access none.json":                     {exitUsage, ""},
 		"--audience orders --what":                                 {exitUsage, ""},
 		"--client orders --session":                                {exitUsage, ""},
@@ -70,5 +77,24 @@ func TestExplainForPrograms(t *testing.T) {
 				t.Errorf("%s: a step of the trace is %s", args, raw)
 			}
 		}
+	}
+}
+
+// Whatever could change the answer keeps one route from speaking for another.
+func TestRoutesThatExplainDifferently(t *testing.T) {
+	plain := explainedRoute{allow: "true"}
+	for name, other := range map[string]explainedRoute{
+		"scope":   {allow: "true", Route: bff.Route{Token: bff.TokenPlan{Scope: token.Scope{"a"}}}},
+		"per":     {allow: "true", Route: bff.Route{Token: bff.TokenPlan{PerRequest: true}}},
+		"as":      {allow: "true", Route: bff.Route{Token: bff.TokenPlan{AsService: true}}},
+		"session": {allow: "true", Route: bff.Route{Session: bff.Optional}},
+		"allow":   {allow: "false"},
+	} {
+		if !plain.differs(other) {
+			t.Errorf("%s makes no difference", name)
+		}
+	}
+	if plain.differs(explainedRoute{allow: "true", Route: bff.Route{Path: "/other", Methods: []string{"GET"}}}) {
+		t.Error("path and methods alone make a difference")
 	}
 }
