@@ -10,7 +10,8 @@ import (
 func (r *renewal) keep(was, next *Session) (*Session, error) {
 	ctx, cancel := r.work.detached(r.ctx, storeTime) // the provider has answered: this has a time of its own
 	defer cancel()
-	if next.over(r.now()) { // the provider's own session is
+	// When it is idle, the store judges: there may have been activity since it was read.
+	if !r.now().Before(next.Expires) { // the provider's own session is over
 		r.orphaned(next)
 		if _, err := r.end(ctx, r.key, nil, reasonExpired); err != nil {
 			return nil, err

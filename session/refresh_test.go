@@ -479,3 +479,43 @@ func TestASessionWithoutARefreshTokenComesBackAsItIs(t *testing.T) {
 		h.wantAsked(0)
 	})
 }
+
+// Idle is judged by what the store knows when the answer is there, not by what it said before the provider was asked.
+func TestActivityDuringARefreshKeepsTheSession(t *testing.T) {
+	for name, tt := range map[string]struct {
+		clicks bool
+		want   error
+	}{
+		"with a click after it began": {true, nil},
+		"with none":                   {false, session.ErrNotFound},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse(t)
+				ticket, _ := h.start()
+				time.Sleep(30*time.Minute - 5*time.Second)
+				h.provider.slow = 6 * time.Second // across the idle end
+				answer := make(chan error, 1)
+				go func() {
+					_, err := h.Fresh(t.Context(), ticket, h.load(ticket), needed) // as an event stream does, which is no activity
+					answer <- err
+				}()
+				time.Sleep(2 * time.Second)
+				if s := h.load(ticket); tt.clicks {
+					if _, err := h.Slide(t.Context(), s); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := <-answer; !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
+					t.Errorf("fresh: %v, want %v", err, tt.want)
+				}
+				if tt.want != nil {
+					h.wantGone(ticket)
+					return
+				}
+				wantAccess(t, h.load(ticket), "access-canary-1")
+				h.wantEnded()
+			})
+		})
+	}
+}
