@@ -13,7 +13,7 @@ func (r *renewal) keep(was, next *Session) (*Session, error) {
 	// When it is idle, the store judges: there may have been activity since it was read.
 	if !r.now().Before(next.Expires) { // the provider's own session is over
 		r.orphaned(next)
-		if _, err := r.end(ctx, r.key, nil, reasonExpired); err != nil {
+		if _, err := r.end(ctx, r.key, nil, reasonExpired); hasEnded(err) != nil {
 			return nil, err
 		}
 		return nil, ErrNotFound
@@ -111,7 +111,7 @@ func (r *renewal) notRenewed(was *Session, cause error) (*Session, error) {
 	if s.Generation != was.Generation {
 		return s, nil
 	}
-	if _, err := r.end(ctx, r.key, nil, reasonRefused); err != nil {
+	if _, err := r.end(ctx, r.key, nil, reasonRefused); hasEnded(err) != nil {
 		return nil, err
 	}
 	return nil, fmt.Errorf("%w: %w", ErrNotFound, cause)

@@ -17,8 +17,8 @@ const (
 )
 
 // End ends a session, everywhere, for a reason that the Ended hook and whoever watches it are told. It is nil when the
-// session is gone already. The error is ErrUnavailable: the session may live on, or a replica may not know yet, and ending
-// it is to be tried again. The refresh token is left to whoever has the ticket.
+// session is gone already. The error is ErrNotAllTold, or else ErrUnavailable: the session may live on, and ending it is to be
+// tried again. The refresh token is left to whoever has the ticket.
 func (m *Manager) End(ctx context.Context, id, reason string) error {
 	key, ok := parseHandle(id)
 	if !ok {
@@ -31,8 +31,8 @@ func (m *Manager) End(ctx context.Context, id, reason string) error {
 }
 
 // SignOut is End for whoever has the ticket. It returns the tokens that the session had then, which a renewal under way may
-// have changed since it was loaded; none where it was gone already. Tokens beside an error are those of a session that has
-// ended, and that some replica may not know of yet.
+// have changed since it was loaded; none where it was gone already. Errors are those of End; beside ErrNotAllTold there are
+// tokens too.
 func (m *Manager) SignOut(ctx context.Context, t Ticket, reason string) (Tokens, error) {
 	last, err := m.end(ctx, t.key(), &t, reason)
 	if err != nil {
@@ -61,6 +61,9 @@ func (m *Manager) end(ctx context.Context, key Key, ticket *Ticket, reason strin
 	case errors.Is(err, ErrBroken):
 		last.existed = true
 	case !errors.Is(err, ErrNotFound):
+		// It may be gone, and then whoever tries again finds nothing to tell of: all look for themselves.
+		m.noteRenewed(key)
+		m.tellLater(ctx, message{kind: renewedMessage, key: key})
 		return last, cannotTell(err)
 	}
 	m.noteEnded(key, reason)
@@ -96,6 +99,14 @@ func (m *Manager) exhume(key Key, ticket *Ticket, r Record) *Session {
 	return &Session{ID: key.String()}
 }
 
+// hasEnded makes nothing of the error where the session has ended all the same.
+func hasEnded(err error) error {
+	if errors.Is(err, ErrNotAllTold) {
+		return nil
+	}
+	return err
+}
+
 // endAndRevoke is end for whoever has no ticket: the refresh token is revoked where it was kept for that.
 func (m *Manager) endAndRevoke(ctx context.Context, key Key, reason string) (existed bool, err error) {
 	last, err := m.end(ctx, key, nil, reason)
@@ -105,33 +116,33 @@ func (m *Manager) endAndRevoke(ctx context.Context, key Key, reason string) (exi
 	return last.existed, err
 }
 
-// tell publishes. What cannot be published is tried again in the background: until it is heard, other replicas go on with
-// what they have read in the last cacheLasts.
+// tell publishes. The error is ErrNotAllTold: what cannot be published is tried again in the background, and until it is heard,
+// other replicas go on with what they have read in the last cacheLasts.
 func (m *Manager) tell(ctx context.Context, what message) error {
-	what.from = m.replica
-	raw := what.encode()
-	err := m.store.Publish(ctx, raw)
-	if err == nil || !m.work.begin() {
-		return orCannotTell(err)
+	err := m.publish(ctx, what)
+	if err == nil {
+		return nil
+	}
+	m.tellLater(ctx, what)
+	return fmt.Errorf("%w: %w", ErrNotAllTold, err)
+}
+
+func (m *Manager) tellLater(ctx context.Context, what message) {
+	if !m.work.begin() {
+		return
 	}
 	go func() {
 		defer m.work.done()
 		ctx, cancel := m.work.detached(ctx, cacheLasts)
 		defer cancel()
-		for pause := firstPause; wait(ctx, pause); pause = min(2*pause, longPause) {
-			if m.store.Publish(ctx, raw) == nil {
-				return
-			}
+		for pause := firstPause; wait(ctx, pause) && m.publish(ctx, what) != nil; pause = min(2*pause, longPause) {
 		}
 	}()
-	return orCannotTell(err)
 }
 
-func orCannotTell(err error) error {
-	if err == nil {
-		return nil
-	}
-	return cannotTell(err)
+func (m *Manager) publish(ctx context.Context, what message) error {
+	what.from = m.replica
+	return m.store.Publish(ctx, what.encode())
 }
 
 const revokeTime = 30 * time.Second

@@ -14,6 +14,7 @@ import (
 	"cloakroom/secret"
 	"cloakroom/session"
 	"cloakroom/session/sessiontest"
+	"cloakroom/token"
 )
 
 func TestASelectorMeansWhatItSays(t *testing.T) {
@@ -229,6 +230,47 @@ func TestOfTooManySessionsTheOldestEnd(t *testing.T) {
 	})
 }
 
+// meeting has two sign-ins wait for each other once both are in the store.
+type meeting struct {
+	*sessiontest.Frail
+	both sync.WaitGroup
+}
+
+func (m *meeting) Buried(ctx context.Context, indexes []session.Index) (time.Time, error) {
+	m.both.Done()
+	m.both.Wait()
+	return m.Frail.Buried(ctx, indexes)
+}
+
+func TestOfTwoSignInsAtOnceTheYoungerStays(t *testing.T) {
+	for _, apart := range []time.Duration{time.Millisecond, 0} {
+		t.Run(fmt.Sprint(apart), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse(t)
+				m := &meeting{Frail: h.store}
+				h = houseOver(t, h.store, h.ring, h.provider, func(cfg *session.Config) { cfg.Store, cfg.MaxPerUser = m, 1 })
+				m.both.Add(2)
+				tickets := make([]session.Ticket, 2)
+				var all sync.WaitGroup
+				for i := range tickets {
+					all.Go(func() {
+						time.Sleep(time.Duration(i) * apart)
+						tickets[i], _ = h.start()
+					})
+				}
+				all.Wait()
+				left, err := h.Select(t.Context(), session.Selector{Issuer: issuer, Subject: subject})
+				if err != nil || len(left) != 1 {
+					t.Fatalf("%d are left, %v", len(left), err)
+				}
+				if apart > 0 && left[0].ID != tickets[1].ID() {
+					t.Error("the older one is left")
+				}
+			})
+		})
+	}
+}
+
 func TestTheRefreshTokenIsRevokedWithoutTheTicket(t *testing.T) {
 	person := session.Selector{Issuer: issuer, Subject: subject}
 	for _, tt := range []struct {
@@ -342,6 +384,9 @@ func TestWhoSignsOutGetsTheTokensThoughOthersWereNotTold(t *testing.T) {
 		h.store.Next(sessiontest.Publish, sessiontest.FailsBefore)
 		last, err := h.SignOut(t.Context(), ticket, "logout")
 		wantUnavailable(t, "sign out", err)
+		if !errors.Is(err, session.ErrNotAllTold) {
+			t.Errorf("sign out: %v, want ErrNotAllTold", err)
+		}
 		if last.Refresh != "refresh-canary-0" {
 			t.Error("nobody will ever have that refresh token again")
 		}
@@ -349,11 +394,149 @@ func TestWhoSignsOutGetsTheTokensThoughOthersWereNotTold(t *testing.T) {
 		other, _ := h.start()
 		last, err = h.SignOut(t.Context(), other, "logout")
 		wantUnavailable(t, "sign out", err)
-		if last.Refresh != "" {
-			t.Error("the session may live on")
+		if last.Refresh != "" || errors.Is(err, session.ErrNotAllTold) {
+			t.Errorf("the session may live on: %v", err)
 		}
 		h.load(other)
 	})
+}
+
+func TestEndingAllTellsWhatMayLiveOnFromWhatOthersWereNotTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.start()
+		h.start()
+		person := session.Selector{Issuer: issuer, Subject: subject}
+		h.store.Break(sessiontest.FailsBefore, sessiontest.Publish)
+		h.store.Next(sessiontest.Delete, sessiontest.None, sessiontest.FailsBefore)
+		n, err := h.EndAll(t.Context(), person, "backchannel")
+		if wantUnavailable(t, "one lives on", err); n != 1 || errors.Is(err, session.ErrNotAllTold) {
+			t.Errorf("one lives on: %d, %v", n, err)
+		}
+		if n, err = h.EndAll(t.Context(), person, "backchannel"); n != 1 || !errors.Is(err, session.ErrNotAllTold) {
+			t.Errorf("all have ended: %d, %v", n, err)
+		}
+		h.wantEnded("backchannel "+subject, "backchannel "+subject)
+	})
+}
+
+// What may have ended without an answer is looked after by everyone, and told of by whoever tries again.
+func TestAnEndWhoseAnswerGotLostIsNoticedEverywhere(t *testing.T) {
+	person := session.Selector{Issuer: issuer, Subject: subject}
+	for name, again := range map[string]bool{"tried again": true, "left at that": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newHouse(t)
+				b := houseOver(t, sessiontest.NewFrail(a.store.Store), a.ring, a.provider)
+				a.run()
+				b.run()
+				ticket, s := a.start()
+				b.load(ticket)
+				changes, stop := b.Watch(s.ID)
+				defer stop()
+				own, stop := a.Watch(s.ID)
+				defer stop()
+				a.store.Next(sessiontest.Delete, sessiontest.LosesAnswer)
+				_, err := a.EndAll(t.Context(), person, "backchannel")
+				wantUnavailable(t, "end all", err)
+				if c := <-own; c.Kind != session.Renewed {
+					t.Errorf("who did it tells its own of %+v", c)
+				}
+				want := session.Renewed // have a look
+				if again {
+					want = session.Ended
+					if n, err := a.EndAll(t.Context(), person, "backchannel"); n != 0 || err != nil {
+						t.Errorf("again: %d, %v", n, err)
+					}
+				}
+				time.Sleep(500 * time.Millisecond)
+				b.wantGone(ticket)
+				select {
+				case c := <-changes:
+					if c.Kind != want || want == session.Ended && c.Reason != "backchannel" {
+						t.Errorf("told of %+v", c)
+					}
+				default:
+					t.Error("nobody was told")
+				}
+			})
+		})
+	}
+}
+
+// A sign-in that is on its way into the store is no session that ended.
+func TestEndingOlderOnesSparesASignInThatIsNotARecordYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		ticket, s := h.start()
+		key := keyOf(t, s)
+		r, err := h.store.Delete(t.Context(), key) // as if only the index had it
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, sel := range []session.Selector{{ID: s.ID}, {Before: time.Now()}, {Issuer: issuer, Subject: subject, Before: time.Now().Add(-time.Hour)}} {
+			if _, err := h.EndAll(t.Context(), sel, "revoked"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := h.store.Create(t.Context(), key, r, nil); err != nil {
+			t.Fatal(err)
+		}
+		h.load(ticket)
+	})
+}
+
+func TestASignInGoesOnThoughOthersWereNotToldOfTheOlderOnesEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, func(cfg *session.Config) { cfg.MaxPerUser = 1 })
+		old, _ := h.start()
+		time.Sleep(time.Minute)
+		h.store.Break(sessiontest.FailsBefore, sessiontest.Publish)
+		ticket, _, err := h.Start(t.Context(), h.login())
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.wantGone(old)
+		h.load(ticket)
+	})
+}
+
+func TestASignInWithoutAnAnswerLeavesNothingBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.store.Next(sessiontest.Create, sessiontest.LosesAnswer)
+		_, _, err := h.Start(t.Context(), h.login())
+		wantUnavailable(t, "start", err)
+		if left, err := h.Select(t.Context(), session.Selector{Issuer: issuer, Subject: subject}); err != nil || len(left) > 0 {
+			t.Errorf("left behind: %v, %v", left, err)
+		}
+	})
+}
+
+// What a provider's answer ends is gone, whoever could be told of it.
+func TestAnAnswerThatEndsTheSessionDoesSoThoughOthersWereNotTold(t *testing.T) {
+	for name, answers := range map[string]func(*provider){
+		"a refusal": func(p *provider) { p.err = session.ErrRefused },
+		"that its own session is over": func(p *provider) {
+			p.answer = func(r session.Renewal) session.Renewal {
+				r.Identity = token.Claims{"sub": subject, "session_expiry": time.Now().Add(-time.Second).Unix()}
+				return r
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse(t)
+				ticket, _ := h.start()
+				time.Sleep(20 * time.Minute)
+				answers(h.provider)
+				h.store.Break(sessiontest.FailsBefore, sessiontest.Publish)
+				if _, err := h.Fresh(t.Context(), ticket, h.load(ticket), needed); !errors.Is(err, session.ErrNotFound) {
+					t.Errorf("fresh: %v, want ErrNotFound", err)
+				}
+			})
+		})
+	}
 }
 
 // A store that fails over may bring back what it had acknowledged as deleted.

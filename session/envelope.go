@@ -35,9 +35,6 @@ const (
 	version           = 1
 )
 
-// errVersion: the record is of a release that this one does not know. It may be the next one, in a rolling upgrade.
-var errVersion = fmt.Errorf("%w: record of an unknown version", ErrUnavailable)
-
 // seal makes the record of a session that has all its tokens.
 func (e envelopes) seal(key Key, ticket Ticket, s *Session, idle time.Time) (Record, error) {
 	info, err := writeInfo(s)
@@ -71,7 +68,7 @@ const (
 	whole              // all tokens
 )
 
-// open reads a record. The error is errVersion or why it does not open.
+// open reads a record. The error is ErrNextRelease or why it does not open.
 func (e envelopes) open(key Key, ticket *Ticket, r Record, d depth) (*Session, error) {
 	_, sealed, err := besides(r.Info)
 	if err != nil {
@@ -137,7 +134,7 @@ func unversioned(envelope []byte) ([]byte, error) {
 		return nil, errors.New("empty")
 	}
 	if envelope[0] != version {
-		return nil, errVersion
+		return nil, ErrNextRelease
 	}
 	return envelope[1:], nil
 }

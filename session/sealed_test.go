@@ -215,7 +215,7 @@ func TestRecordsThatWereSwappedOrRolledBackDoNotOpen(t *testing.T) {
 
 func TestARecordOfAnotherReleaseIsNotAnEndedSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newHouse(t, func(cfg *session.Config) { cfg.MaxPerUser = 1 })
 		ticket, s := h.start()
 		h.store.Rewrite(func(_ session.Key, r session.Record) session.Record {
 			r.Tokens, r.Info = slices.Concat([]byte{2}, r.Tokens[1:]), slices.Concat([]byte{2}, r.Info[1:])
@@ -225,8 +225,16 @@ func TestARecordOfAnotherReleaseIsNotAnEndedSession(t *testing.T) {
 		wantUnavailable(t, "load", err)
 		_, err = h.Find(t.Context(), s.ID)
 		wantUnavailable(t, "find", err)
-		_, err = h.Select(t.Context(), session.Selector{Issuer: issuer, Subject: subject})
-		wantUnavailable(t, "of subject", err)
+		if _, _, err := h.Start(t.Context(), h.login()); err != nil {
+			t.Errorf("whose session it is cannot sign in here: %v", err)
+		}
+		for name, sel := range map[string]session.Selector{
+			"a person's": {Issuer: issuer, Subject: subject}, "a provider's": {Issuer: issuer, ProviderSID: "provider-sid-7"},
+		} {
+			if found, err := h.Select(t.Context(), sel); err != nil || len(found) > 0 {
+				t.Errorf("%s: %v, %v", name, found, err)
+			}
+		}
 		if err := h.End(t.Context(), s.ID, "logout"); err != nil { // nobody needs to read what is to go
 			t.Error(err)
 		}

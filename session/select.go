@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,13 +39,16 @@ func (sel Selector) agrees(s *Session) bool {
 		(sel.ProviderSID == "" || sel.ProviderSID == s.ProviderSID) && (sel.Before.IsZero() || s.Created.Before(sel.Before))
 }
 
-// Select returns the live sessions, without their tokens, in no order. The error is ErrUnavailable, or that the selector
-// names nobody.
+// Select returns the live sessions, without their tokens, in no order; those that the next release wrote are left out. The
+// error is ErrUnavailable, or that the selector names nobody.
 func (m *Manager) Select(ctx context.Context, sel Selector) ([]*Session, error) {
 	var selected []*Session
 	err := m.each(ctx, sel, func(_ Key, s *Session, err error) error {
-		if err == nil {
+		switch {
+		case err == nil:
 			selected = append(selected, s)
+		case errors.Is(err, ErrNotFound), errors.Is(err, ErrNextRelease):
+			return nil
 		}
 		return err
 	})
@@ -59,7 +63,7 @@ const burialLasts = 15 * time.Minute
 
 // EndAll ends the sessions, and the sign-ins of the same people that are under way; those of a Selector with an ID go on. It
 // tells how many there were. What is in a person's index and cannot be read, because it is of the next release, is ended too.
-// The error is ErrUnavailable: some may live on, and ending them is to be tried again.
+// The error is ErrNotAllTold: all have ended, or else ErrUnavailable: some may live on, and ending them is to be tried again.
 func (m *Manager) EndAll(ctx context.Context, sel Selector, reason string) (n int, err error) {
 	if n, err = m.endAll(ctx, sel, reason); err != nil {
 		return n, fmt.Errorf("end sessions: %w", err)
@@ -75,24 +79,33 @@ func (m *Manager) endAll(ctx context.Context, sel Selector, reason string) (n in
 	if err := m.bury(ctx, sel); err != nil {
 		return 0, cannotTell(err)
 	}
-	var failed []error
+	var failed, untold error
 	err = m.each(ctx, sel, func(key Key, _ *Session, err error) error {
-		if err != nil && !errors.Is(err, errVersion) {
+		switch {
+		case errors.Is(err, ErrNotFound) && !m.wentUnheard(sel, key, err):
+			return nil
+		case err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrNextRelease):
 			return err
 		}
 		existed, err := m.endAndRevoke(ctx, key, reason)
 		if existed {
 			n++
 		}
-		if err != nil {
-			failed = append(failed, err)
+		if hasEnded(err) == nil {
+			untold = cmp.Or(untold, err)
+		} else {
+			failed = cmp.Or(failed, err)
 		}
 		return nil
 	})
-	if err == nil && len(failed) > 0 {
-		err = failed[0]
-	}
-	return n, err
+	return n, cmp.Or(err, failed, untold)
+}
+
+// wentUnheard tells whether a session that is gone may have been ended with nobody told: whoever did it got no answer of the
+// store. An entry of a sign-in that has no record yet looks the same; it is buried too, where that is as of now.
+func (m *Manager) wentUnheard(sel Selector, key Key, gone error) bool {
+	_, heard := m.graves.reason(key)
+	return !heard && sel.Before.IsZero() && sel.ID == "" && !errors.Is(gone, errDoesNotOpen)
 }
 
 func (m *Manager) bury(ctx context.Context, sel Selector) error {
@@ -116,18 +129,15 @@ func (m *Manager) bury(ctx context.Context, sel Selector) error {
 	return m.store.Bury(ctx, index, at, burialLasts)
 }
 
-// each calls visit with each live session that the selector means, or with why it cannot be read. Index entries of sessions
-// that have ended are passed over, and an entry is believed only if the session itself agrees.
+// each calls visit with each live session that the selector means, or with why it cannot be read: ErrNotFound where an index
+// has an entry of one that has ended. An entry is believed only if the session itself agrees.
 func (m *Manager) each(ctx context.Context, sel Selector, visit func(Key, *Session, error) error) error {
 	if err := sel.check(); err != nil {
 		return err
 	}
 	look := func(key Key) error {
 		s, err := m.load(ctx, key, nil, bare)
-		switch {
-		case errors.Is(err, ErrNotFound), err == nil && !sel.agrees(s):
-			return nil
-		case err != nil && key.String() == sel.Except:
+		if err == nil && !sel.agrees(s) || err != nil && key.String() == sel.Except {
 			return nil
 		}
 		return visit(key, s, err)

@@ -85,6 +85,12 @@ var (
 	ErrNotFound = errors.New("session: not found")
 	// ErrUnavailable: there is no telling now. It never costs anyone a cookie.
 	ErrUnavailable = errors.New("session: cannot tell")
+	// ErrNextRelease: the record is of a release that this one does not know. It may be the next one, in a rolling upgrade. It is
+	// ErrUnavailable as well.
+	ErrNextRelease = fmt.Errorf("%w: record of an unknown release", ErrUnavailable)
+	// ErrNotAllTold: it has ended, and another replica may go on with what it read in the last few seconds: it could not be
+	// told, which is tried on in the background. It is ErrUnavailable as well, for whoever does not care which.
+	ErrNotAllTold = fmt.Errorf("%w: ended, but not every replica was told", ErrUnavailable)
 	// ErrEnded: the sign-in began before whoever it is was signed out everywhere, or the provider's session is over. It is to
 	// begin anew.
 	ErrEnded = errors.New("session: signed out while signing in")

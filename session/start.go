@@ -61,6 +61,9 @@ func (m *Manager) start(ctx context.Context, l Login) (Ticket, *Session, error) 
 		return Ticket{}, nil, err
 	}
 	if err := m.store.Create(ctx, key, r, m.keys().indexes.of(s, key)); err != nil {
+		if !errors.Is(err, ErrConflict) { // it may be there without our knowing
+			m.withdraw(ctx, key)
+		}
 		return Ticket{}, nil, cannotTell(err)
 	}
 	// After it was entered: whoever signs this person out meanwhile either finds it, or has told before this looks.
@@ -87,10 +90,11 @@ func (m *Manager) admit(ctx context.Context, s *Session, begun time.Time) error 
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(theirs, func(a, b *Session) int { // the oldest last
-		return cmp.Or(b.Created.Compare(a.Created), strings.Compare(b.ID, a.ID))
-	})
+	slices.SortFunc(theirs, younger)
 	for _, old := range theirs[min(m.most-1, len(theirs)):] {
+		if younger(old, s) < 0 {
+			continue // or two sign-ins at once would end each other
+		}
 		key, _ := parseHandle(old.ID)
 		// A provider may end all that hangs on its own session with one refresh token, and this one hangs on it too.
 		shared := s.ProviderSID != "" && old.ProviderSID == s.ProviderSID
@@ -99,11 +103,16 @@ func (m *Manager) admit(ctx context.Context, s *Session, begun time.Time) error 
 		} else {
 			_, err = m.endAndRevoke(ctx, key, reasonRevoked)
 		}
-		if err != nil {
+		if hasEnded(err) != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// younger orders sessions by age, the oldest last, in the same way everywhere.
+func younger(a, b *Session) int {
+	return cmp.Or(b.Created.Compare(a.Created), strings.Compare(b.ID, a.ID))
 }
 
 // withdraw removes a session that nobody has the ticket of; if it cannot, time does.

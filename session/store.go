@@ -20,7 +20,8 @@ type Store interface {
 	// ErrConflict when the key is taken.
 	Create(ctx context.Context, key Key, r Record, indexes []Index) error
 
-	// Load returns the record. ErrNotFound when there is none; ErrBroken when what is kept there cannot be a record.
+	// Load returns the record. ErrNotFound when there is none; ErrBroken when what is kept there cannot be a record;
+	// ErrNextRelease when it may be one that this release cannot take apart.
 	Load(ctx context.Context, key Key) (Record, error)
 
 	// Replace puts r in the place of the record of generation was, atomically. ErrNotFound when there is no record,

@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"encoding/binary"
-	"fmt"
 	"time"
 
 	"cloakroom/session"
@@ -21,9 +20,6 @@ const (
 	headLen = 29
 )
 
-// errLayout: the record is of a release that this one does not know. It may be the next one, in a rolling upgrade.
-var errLayout = fmt.Errorf("%w: record in an unknown layout", session.ErrUnavailable)
-
 func encode(r session.Record) []byte {
 	out := make([]byte, 0, headLen+len(r.Tokens)+len(r.Info))
 	out = append(out, layout)
@@ -40,7 +36,7 @@ func decode(raw []byte) (session.Record, error) {
 		return session.Record{}, session.ErrBroken
 	}
 	if raw[0] != layout {
-		return session.Record{}, errLayout
+		return session.Record{}, session.ErrNextRelease
 	}
 	if len(raw) < headLen {
 		return session.Record{}, session.ErrBroken

@@ -119,7 +119,7 @@ func (s *Store) Delete(ctx context.Context, key session.Key) (r session.Record, 
 			return session.ErrBroken
 		}
 		r, err = read(answer)
-		if errors.Is(err, errLayout) {
+		if errors.Is(err, session.ErrNextRelease) {
 			return session.ErrBroken
 		}
 		return err

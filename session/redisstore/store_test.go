@@ -176,8 +176,8 @@ func TestWhatIsStoredIsARecordOrSaidNotToBe(t *testing.T) {
 		want         error
 	}{
 		{"what was written", good, nil},
-		{"the layout of another release", "\x02" + good[1:], session.ErrUnavailable},
-		{"a later layout that is shorter", "\x02", session.ErrUnavailable},
+		{"the layout of another release", "\x02" + good[1:], session.ErrNextRelease},
+		{"a later layout that is shorter", "\x02", session.ErrNextRelease},
 		{"nothing", "", session.ErrBroken},
 		{"half a head", good[:20], session.ErrBroken},
 		{"a head alone, that promises tokens", good[:headLen], session.ErrBroken},
