@@ -20,9 +20,6 @@ import (
 	"cloakroom/session"
 )
 
-// maxUserAgent bounds what is kept of the browser's name for itself.
-const maxUserAgent = 256
-
 // callback is where the provider sends the browser back (OpenID Connect Core section 3.1.2.5). Nothing is redeemed before
 // the response is known to belong to a sign-in that this very browser began, at this very provider, and has not ended yet.
 func (s *Server) callback(c echo.Context, _ visitor) {
@@ -276,7 +273,7 @@ func (s *Server) open(w http.ResponseWriter, r *http.Request, p LoginProvider, t
 	ticket, begun, err := s.sessions.Start(ctx, session.Login{
 		Provider: p.Name(), Issuer: p.Issuer(), Subject: grant.Subject, ProviderSID: grant.SID, AuthTime: grant.AuthTime, Begun: t.Started,
 		Tokens: tokens(grant), Access: grant.AccessClaims, Identity: grant.Identity, FromUserInfo: fromUserInfo,
-		UserAgent: bounded(r.UserAgent(), maxUserAgent), Address: s.proxies.client(r).String(),
+		UserAgent: r.UserAgent(), Address: s.proxies.client(r).String(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start session: %w", err)
@@ -285,14 +282,23 @@ func (s *Server) open(w http.ResponseWriter, r *http.Request, p LoginProvider, t
 		if id == "" {
 			continue
 		}
-		if err := s.sessions.End(ctx, id, "revoked"); err != nil {
+		if err := s.hasEnded(ctx, s.sessions.End(ctx, id, "revoked")); err != nil {
+			s.takeBack(ctx, begun)
 			return nil, fmt.Errorf("end the older session: %w", err)
 		}
 	}
 	if err := s.cookies.setSession(w, ticket); err != nil {
+		s.takeBack(ctx, begun)
 		return nil, fmt.Errorf("set cookie: %w", err)
 	}
 	return begun, nil
+}
+
+// takeBack ends a session that nobody will have the cookie of. If it cannot, time does.
+func (s *Server) takeBack(ctx context.Context, begun *session.Session) {
+	if err := s.sessions.End(context.WithoutCancel(ctx), begun.ID, "revoked"); err != nil {
+		s.log.WarnContext(ctx, "the session of a failed sign-in is left behind", "error", err)
+	}
 }
 
 // notSignedIn writes the audit line of a sign-in that came to nothing: `login` where it failed, `login-refused` where a person

@@ -401,3 +401,48 @@ func TestUserInfoOfSomebodyElseFailsTheSignIn(t *testing.T) { // B3.14
 		t.Errorf("the refresh token that nobody will use was revoked %d times", n)
 	}
 }
+
+// The session that is replaced is gone for good once the store has removed it, whoever could be told.
+func TestASignInReplacesTheOlderSessionOrNothing(t *testing.T) {
+	h := open(t, idptest.Config{}, nil)
+	b, other := h.browser(), h.browser()
+	other.signIn("alice")
+	b.signIn("alice")
+	older := b.cookies["__Host-Http-session"]
+
+	back := b.atProvider("/bff/login?returnTo=/app", "alice")
+	h.store.breakDown("Delete")
+	if res := b.arrive(back); res.StatusCode != http.StatusServiceUnavailable || touches(res, "__Host-Http-session") {
+		t.Errorf("the older one could not be ended: %d", res.StatusCode)
+	}
+	h.store.breakDown("")
+	if !b.signedIn() || b.cookies["__Host-Http-session"] != older {
+		t.Error("the older session is not what it was")
+	}
+
+	back = b.atProvider("/bff/login?returnTo=/app", "alice")
+	h.store.breakDown("Publish")
+	if res := b.arrive(back); res.StatusCode != http.StatusSeeOther || !touches(res, "__Host-Http-session") {
+		t.Errorf("others were not told: %d", res.StatusCode)
+	}
+	h.store.breakDown("")
+	if !b.signedIn() || b.cookies["__Host-Http-session"] == older {
+		t.Error("the older session was not replaced")
+	}
+}
+
+// A sign-in that fails once its session has started leaves none that nobody has the cookie of.
+func TestAFailedReplacementLeavesNoSessionBehind(t *testing.T) {
+	h := open(t, idptest.Config{}, nil)
+	b, other := h.browser(), h.browser()
+	other.signIn("alice")
+	b.signIn("alice")
+	back := b.atProvider("/bff/login?returnTo=/app", "alice")
+	h.store.breakNext("Delete")
+	if res := b.arrive(back); res.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("signed in: %d", res.StatusCode)
+	}
+	if n := len(other.listed()); n != 2 {
+		t.Errorf("%d sessions, want the two there were", n)
+	}
+}

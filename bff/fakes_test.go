@@ -17,6 +17,7 @@ type frailStore struct {
 	session.Store
 	mu     sync.Mutex
 	broken string // the name of a method, "all", or ""
+	once   string // likewise, for one call
 }
 
 var errOutOfOrder = errors.New("store is out of order")
@@ -27,9 +28,20 @@ func (f *frailStore) breakDown(method string) {
 	f.broken = method
 }
 
+// breakNext has the next call of the method alone fail.
+func (f *frailStore) breakNext(method string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.once = method
+}
+
 func (f *frailStore) fault(method string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.once == method {
+		f.once = ""
+		return errOutOfOrder
+	}
 	if f.broken == method || f.broken == "all" {
 		return errOutOfOrder
 	}
@@ -83,6 +95,13 @@ func (f *frailStore) Members(ctx context.Context, in session.Index) ([]session.K
 		return nil, err
 	}
 	return f.Store.Members(ctx, in)
+}
+
+func (f *frailStore) Publish(ctx context.Context, message []byte) error {
+	if err := f.fault("Publish"); err != nil {
+		return err
+	}
+	return f.Store.Publish(ctx, message)
 }
 
 // fakeMint mints tokens that say whom they are for.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"maps"
 	"net/http"
@@ -133,7 +134,8 @@ func open(t *testing.T, manners idptest.Config, change func(*house, *Config)) *h
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		if err := h.server.Close(ctx); err != nil {
+		h.store.breakDown("")
+		if err := errors.Join(h.server.Close(ctx), h.sessions.Close(ctx)); err != nil {
 			t.Error(err)
 		}
 	})

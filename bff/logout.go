@@ -2,6 +2,7 @@ package bff
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"time"
@@ -60,7 +61,17 @@ func (s *Server) endOwn(ctx context.Context, v visitor, reason string) (*session
 	if p, ok := s.providers[last.Provider]; ok {
 		s.revokeLater(p, last.Tokens.Refresh) // also where another replica could not be told
 	}
-	return &last, err
+	return &last, s.hasEnded(ctx, err)
+}
+
+// hasEnded makes nothing of the error of ending where that was done: that another replica could not be told yet is the
+// operator's business, and nobody is still signed in for it.
+func (s *Server) hasEnded(ctx context.Context, err error) error {
+	if !errors.Is(err, session.ErrNotAllTold) {
+		return err
+	}
+	s.log.WarnContext(ctx, "a replica may serve a session that has ended for some seconds", "error", err)
+	return nil
 }
 
 // farewell is where the browser goes to sign out at the provider as well (OpenID Connect RP-Initiated Logout 1.0 section 2).

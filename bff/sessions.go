@@ -1,6 +1,7 @@
 package bff
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -41,7 +42,7 @@ func (s *Server) ownSessions(c echo.Context, v visitor) {
 			return
 		}
 		which := session.Selector{Issuer: v.session.Issuer, Subject: v.session.Subject, Except: v.session.ID}
-		if _, err := s.sessions.EndAll(r.Context(), which, "revoked"); err != nil {
+		if err := s.endAll(r.Context(), which); err != nil {
 			s.refuse(w, r, problem{name: problemStoreUnavailable, err: err})
 			return
 		}
@@ -87,7 +88,7 @@ func (s *Server) endOwnSession(c echo.Context, v visitor) {
 	if own {
 		_, err = s.endOwn(r.Context(), v, "revoked")
 	} else {
-		err = s.sessions.End(r.Context(), found.ID, "revoked")
+		err = s.endAll(r.Context(), session.Selector{ID: found.ID})
 	}
 	if err != nil {
 		s.refuse(w, r, problem{name: problemStoreUnavailable, err: err})
@@ -97,4 +98,10 @@ func (s *Server) endOwnSession(c echo.Context, v visitor) {
 		s.cookies.clearSession(w)
 	}
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// endAll ends sessions whose cookies are elsewhere.
+func (s *Server) endAll(ctx context.Context, which session.Selector) error {
+	_, err := s.sessions.EndAll(ctx, which, "revoked")
+	return s.hasEnded(ctx, err)
 }

@@ -3,6 +3,7 @@ package bff
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -110,5 +111,64 @@ func TestEndingWithTheStoreDownClaimsNothing(t *testing.T) {
 		if !alice.signedIn() {
 			t.Fatal("signed out")
 		}
+	}
+}
+
+// Where refresh tokens are revoked without the cookie, those of one device that another ends are too.
+func TestTheRefreshTokenOfAnotherDeviceIsRevokedWhereThatIsConfigured(t *testing.T) {
+	for name, always := range map[string]bool{"revoke_on_end: logout": false, "revoke_on_end: always": true} {
+		t.Run(name, func(t *testing.T) {
+			h := open(t, idptest.Config{}, func(h *house, _ *Config) { h.revokeOnEnd = always })
+			alice, phone, tablet := h.browser(), h.browser(), h.browser()
+			alice.signIn("alice")
+			back := tablet.atProvider("/bff/login?returnTo=/app", "alice")
+			phone.signIn("alice")
+			for _, one := range alice.listed() {
+				if !one.Current && alice.fetch("DELETE", "/bff/sessions/"+one.ID).StatusCode != http.StatusNoContent {
+					t.Fatal("not ended")
+				}
+			}
+			if phone.signedIn() || !alice.signedIn() {
+				t.Error("ended another than was meant")
+			}
+			if tablet.arrive(back); !tablet.signedIn() {
+				t.Error("a sign-in that was under way came to nothing")
+			}
+			if err := h.sessions.Close(t.Context()); err != nil { // waits for what goes on in the background
+				t.Fatal(err)
+			}
+			if asked := h.idp.Count(idptest.Revoke); asked > 0 != always {
+				t.Errorf("revoked: %d", asked)
+			}
+		})
+	}
+}
+
+// What was ended has ended, though a replica could not be told yet.
+func TestEndingGoesOnThoughOthersWereNotTold(t *testing.T) {
+	h := open(t, idptest.Config{Persona: idptest.Generic}, nil)
+	alice, phone, tablet := h.browser(), h.browser(), h.browser()
+	for _, b := range []*browser{alice, phone, tablet} {
+		b.signIn("alice")
+	}
+	var handle string
+	for _, one := range phone.listed() {
+		if one.Current {
+			handle = one.ID
+		}
+	}
+	h.store.breakDown("Publish")
+	if res := alice.fetch("DELETE", "/bff/sessions/"+handle); res.StatusCode != http.StatusNoContent || phone.signedIn() || !tablet.signedIn() {
+		t.Errorf("ending one: %d", res.StatusCode)
+	}
+	if res := alice.fetch("DELETE", "/bff/sessions?others=true"); res.StatusCode != http.StatusNoContent || tablet.signedIn() {
+		t.Errorf("ending the others: %d", res.StatusCode)
+	}
+	res := alice.fetch("POST", "/bff/logout")
+	if at := logoutURL(t, res); at.Host == "" || !clears(res, "__Host-Http-session") {
+		t.Errorf("goes on at %s, and not at the provider", at)
+	}
+	if alice.signedIn() || !strings.Contains(h.logs.String(), "a replica may serve a session that has ended") {
+		t.Error("signed in, or the operator is told nothing")
 	}
 }
