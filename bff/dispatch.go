@@ -59,8 +59,11 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, route *compile
 		For: s.proxies.client(r).String(), Proto: s.frontend.URL.Scheme, Host: s.frontend.URL.Host,
 		RequestID: telemetry.RequestID(r.Context()), Traceparent: telemetry.Traceparent(r.Context()), Session: v.session != nil,
 	}
-	if v.session != nil && v.session.Provider != s.frontend.Providers[0].Name() {
-		fwd.Provider = v.session.Provider
+	if v.session != nil {
+		fwd.Follow = func(ctx context.Context, cut func()) func() { return s.follow(ctx, v, cut) }
+		if name := v.session.Provider; name != s.frontend.Providers[0].Name() {
+			fwd.Provider = name
+		}
 	}
 	if route.Token.Kind == TokenMinted && bearer != "" {
 		fwd.Remint = func(ctx context.Context) (secret.Text, error) {

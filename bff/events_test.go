@@ -17,9 +17,10 @@ import (
 type eventStream struct {
 	res *http.Response
 
-	mu    sync.Mutex
-	lines []string
-	done  chan struct{}
+	mu     sync.Mutex
+	lines  []string
+	done   chan struct{}
+	broken bool // once it is done: it broke off
 }
 
 // events opens a stream as a browser's EventSource would, if headers do not say otherwise.

@@ -146,6 +146,8 @@ type passage struct {
 	body   *upload // nil without one
 	bearer string  // the Authorization header's value
 	again  bool    // the upstream refused the token, and the request can be sent with another
+
+	followed func() // to be called when the answer is over; nil: its session is not followed
 }
 
 func newPassage(u *upstream) *passage {
@@ -163,8 +165,11 @@ func newPassage(u *upstream) *passage {
 
 // release forgets the request, so that the pool keeps nothing of it alive.
 func (p *passage) release() {
+	if p.followed != nil {
+		p.followed()
+	}
 	p.w, p.r, p.path, p.fwd, p.body, p.bearer, p.again = nil, nil, "", forwarded{}, nil, "", false
-	p.in, p.final, p.trails = http.Request{}, false, false
+	p.in, p.final, p.trails, p.followed = http.Request{}, false, false, nil
 	clear(p.interim)
 	p.upstream.passages.Put(p)
 }
@@ -222,6 +227,7 @@ func (p *passage) modify(res *http.Response) error {
 	}
 	p.trails = len(res.Trailer) > 0 || res.ContentLength < 0 || res.ProtoMajor == 2
 	p.upstream.takeResponseHeaders(p.w.Header(), res.Header, p.fwd.Session)
+	p.follow(res)
 	return nil
 }
 

@@ -17,6 +17,8 @@ type forwarded struct {
 	Session     bool   // a session stands behind the request: nobody may store the response
 	Provider    string // where whoever is behind it signs in anew; "": at the default one
 
+	// Follow tells of the end of the session. nil: there is none.
+	Follow followFunc
 	// Remint makes another token, when the upstream says that the one it got is invalid. nil: there is no other.
 	Remint remintFunc
 }
