@@ -44,13 +44,19 @@ func (g *gates) of(provider string) *gate {
 	return g.byName[provider]
 }
 
-// enter waits for a place; leave gives it to the next.
-func (g *gate) enter(ctx context.Context) (leave func(), err error) {
+// enter waits for a place, where there is none; leave gives it to the next.
+func (g *gate) enter(ctx context.Context) (leave func(), waited bool, err error) {
+	leave = func() { <-g.places }
 	select {
 	case g.places <- struct{}{}:
-		return func() { <-g.places }, nil
+		return leave, false, nil
+	default:
+	}
+	select {
+	case g.places <- struct{}{}:
+		return leave, true, nil
 	case <-ctx.Done():
-		return nil, cannotTell(ctx.Err())
+		return nil, true, cannotTell(ctx.Err())
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -208,4 +209,71 @@ func TestWhatOneSessionIsToldShutsNobodyOut(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A replica that has no way to the provider leaves sessions behind that others must wait for, and keeps nobody else waiting.
+func TestSessionsThatWaitForAnotherReplicaKeepNobodyFromTheProvider(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lost, c := crowd{err: fmt.Errorf("%w: timeout", session.ErrUncertain)}, crowd{}
+		a := newHouse(t, lost.option)
+		b := a.another(c.option)
+		tickets := a.startMany(40)
+		free, _ := a.start()
+		time.Sleep(20 * time.Minute)
+		var all sync.WaitGroup
+		for _, ticket := range tickets {
+			all.Go(func() { _, _ = a.Fresh(t.Context(), ticket, a.load(ticket), needed) })
+		}
+		all.Wait()
+		for _, ticket := range tickets {
+			all.Go(func() { wantAccess(t, b.fresh(ticket), "new") })
+		}
+		time.Sleep(time.Second)
+		began := time.Now()
+		wantAccess(t, b.fresh(free), "new")
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("who need not wait for the other replica waited %v", took)
+		}
+		all.Wait()
+		if c.most > 32 {
+			t.Errorf("%d asked at once", c.most)
+		}
+	})
+}
+
+// The lease may get lost while a session waits for a place.
+func TestWhoWaitedForAPlaceAsksNothingThatAnotherAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		slow := func(cfg *session.Config) {
+			cfg.Refresh = func(_ context.Context, s *session.Session) (session.Renewal, error) {
+				if s.Subject == subject {
+					asked.Add(1)
+				}
+				time.Sleep(10 * time.Second)
+				return session.Renewal{Tokens: session.Tokens{Access: "new", Expiry: time.Now().Add(time.Hour)}}, nil
+			}
+		}
+		b := newHouse(t, slow)
+		a := b.another(slow, func(cfg *session.Config) { cfg.Store = leaseless{b.store} })
+		tickets := a.startMany(32)
+		ticket, _ := a.start()
+		time.Sleep(20 * time.Minute)
+		var all sync.WaitGroup
+		for _, ticket := range tickets {
+			all.Go(func() { wantAccess(t, a.fresh(ticket), "new") })
+		}
+		synctest.Wait()
+		all.Go(func() {
+			_, err := a.Fresh(t.Context(), ticket, a.load(ticket), needed)
+			wantUnavailable(t, "it is another's turn", err)
+		})
+		time.Sleep(5 * time.Second)
+		wantAccess(t, b.fresh(ticket), "new")
+		all.Wait()
+		if asked.Load() != 1 {
+			t.Errorf("asked %d times", asked.Load())
+		}
+		wantAccess(t, a.fresh(ticket), "new")
+	})
 }

@@ -21,8 +21,6 @@ type renewal struct {
 	key    Key
 	seen   uint64 // generation
 	lease  *lease // nil where another replica has it, or who saves the answer
-	gate   *gate
-	leave  func() // the gate
 }
 
 // intent is what a record says of a renewal that was begun. It goes with the next generation, or with an answer that
@@ -45,21 +43,16 @@ func (m *Manager) renew(ctx context.Context, t Ticket, seen uint64) (*Session, e
 	}
 	defer m.work.done()
 	r := &renewal{Manager: m, ctx: ctx, ticket: t, key: t.key(), seen: seen}
-	defer r.over()
+	defer func() {
+		if r.lease != nil {
+			r.lease.release(r.ctx)
+		}
+	}()
 	s, done, err := r.turn()
 	if err != nil || done {
 		return s, err
 	}
 	return r.run(s)
-}
-
-func (r *renewal) over() {
-	if r.lease != nil {
-		r.lease.release(r.ctx)
-	}
-	if r.leave != nil {
-		r.leave()
-	}
 }
 
 // turn waits until this replica has the lease, and returns the session as it is then; done where somebody else has renewed
@@ -69,10 +62,6 @@ func (r *renewal) turn() (s *Session, done bool, err error) {
 	defer cancel()
 	if s, done, err = r.look(ctx); err != nil || done {
 		return s, done, err
-	}
-	r.gate = r.gates.of(s.Provider)
-	if r.leave, err = r.gate.enter(ctx); err != nil {
-		return nil, false, err
 	}
 	changes, stop := r.Watch(r.key.String())
 	defer stop()
@@ -149,7 +138,23 @@ func (r *renewal) pause(ctx context.Context, changes <-chan Change) bool {
 
 // run renews what turn returned, with the lease. One answer that got lost is asked for once more.
 func (r *renewal) run(s *Session) (*Session, error) {
-	if err := r.gate.pass(); err != nil {
+	gate := r.gates.of(s.Provider)
+	leave, waited, err := r.enter(gate)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if waited {
+		next, done, err := r.lookAgain()
+		switch {
+		case err != nil || done:
+			return next, err
+		case next.intent.by != s.intent.by: // the lease was lost meanwhile
+			return nil, errElsewhere
+		}
+		s = next
+	}
+	if err := gate.pass(); err != nil {
 		return nil, err
 	}
 	again := s.intent.by == "" // otherwise this is the second time already
@@ -157,7 +162,7 @@ func (r *renewal) run(s *Session) (*Session, error) {
 		if err := r.intend(s); err != nil {
 			return nil, err
 		}
-		answer, err := r.ask(s)
+		answer, err := r.ask(s, gate)
 		if err == nil {
 			return r.keep(s, s.with(answer, r.now().Truncate(time.Millisecond)))
 		}
@@ -174,6 +179,13 @@ func (r *renewal) run(s *Session) (*Session, error) {
 		}
 		s = next
 	}
+}
+
+// enter waits for a place at the gate. It comes last: whoever waits for another replica keeps nobody from the provider.
+func (r *renewal) enter(g *gate) (leave func(), waited bool, err error) {
+	ctx, cancel := r.work.detached(r.ctx, r.turnTime())
+	defer cancel()
+	return g.enter(ctx)
 }
 
 // intend notes in the record that the provider is about to be asked.
@@ -202,11 +214,11 @@ func (r *renewal) rewrite(ctx context.Context, s *Session) error {
 	return cannotTell(err)
 }
 
-func (r *renewal) ask(s *Session) (Renewal, error) {
+func (r *renewal) ask(s *Session, g *gate) (Renewal, error) {
 	ctx, cancel := r.work.detached(r.ctx, r.timeout)
 	defer cancel()
 	answer, err := r.refresh(ctx, s)
-	r.gate.heard(err)
+	g.heard(err)
 	if err == nil && answer.Tokens.Access == "" {
 		err = errors.New("renewal without an access token")
 	}
