@@ -8,13 +8,11 @@ import (
 	"fmt"
 )
 
-// Errors of opening what was sealed.
-var (
-	// ErrUnknownKey: sealed under a secret that is not configured (any more).
-	ErrUnknownKey = errors.New("secret: sealed under an unknown key")
-	// ErrBroken: not what was sealed, or not for this purpose and context.
-	ErrBroken = errors.New("secret: does not open")
-)
+// ErrBroken: not what was sealed, not for this purpose and context, or under a secret that is not configured (any more). Which
+// of them, only its text tells.
+var ErrBroken = errors.New("secret: does not open")
+
+var errUnknownKey = fmt.Errorf("%w: sealed under an unknown key", ErrBroken)
 
 // MaxKeys is how many secrets may be configured at once: the current one, and those being phased in or out.
 const MaxKeys = 3
@@ -69,28 +67,20 @@ func (r *Ring) Seal(purpose string, extra, context, plaintext []byte) []byte {
 	return aead(k, purpose, extra).Seal(out, nonce, plaintext, aad(k.id, context))
 }
 
-// Open reverses Seal under whichever configured secret sealed. It returns ErrUnknownKey or ErrBroken.
+// Open reverses Seal under whichever configured secret sealed. The error is ErrBroken.
 func (r *Ring) Open(purpose string, extra, context, sealed []byte) ([]byte, error) {
 	if len(sealed) < idSize+nonceSize {
 		return nil, ErrBroken
 	}
 	k, ok := r.Find(string(sealed[:idSize]))
 	if !ok {
-		return nil, ErrUnknownKey
+		return nil, errUnknownKey
 	}
 	plaintext, err := aead(k, purpose, extra).Open(nil, sealed[idSize:idSize+nonceSize], sealed[idSize+nonceSize:], aad(k.id, context))
 	if err != nil {
 		return nil, ErrBroken
 	}
 	return plaintext, nil
-}
-
-// SealedUnder returns the id of the secret that sealed, "" where the bytes are too short to say.
-func SealedUnder(sealed []byte) string {
-	if len(sealed) < idSize {
-		return ""
-	}
-	return string(sealed[:idSize])
 }
 
 func aead(k Key, purpose string, extra []byte) cipher.AEAD {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -102,7 +103,7 @@ func TestARecordThatDoesNotOpenIsToldOfOnceAMinute(t *testing.T) {
 		h.store.Rewrite(nil)
 		time.Sleep(time.Minute)
 		_, next := h.start()
-		if _, err := houseOver(t, h.store, ring(t, secret.NewKey()), h.provider).Find(t.Context(), next.ID); !errors.Is(err, secret.ErrUnknownKey) {
+		if _, err := houseOver(t, h.store, ring(t, secret.NewKey()), h.provider).Find(t.Context(), next.ID); err == nil || !strings.Contains(err.Error(), "unknown key") {
 			t.Errorf("%v does not say that a secret is missing", err)
 		}
 		h.wantBroken("torn "+s.ID, "tampered "+s.ID, "tampered "+s.ID)
@@ -268,7 +269,8 @@ func TestSessionsOutliveARotationOfSecrets(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return [2]string{secret.SealedUnder(r.Tokens[1:]), secret.SealedUnder(r.Info[2:])}
+			const id = 8 // in front of what is sealed
+			return [2]string{string(r.Tokens[1:][:id]), string(r.Info[2:][:id])}
 		}
 		if got := sealedUnder(); got != [2]string{older.ID(), older.ID()} {
 			t.Errorf("sealed under %v at first", got)

@@ -54,7 +54,8 @@ type Store interface {
 	// later one stays, and so does the longer memory.
 	Bury(ctx context.Context, index Index, at time.Time, ttl time.Duration) error
 
-	// Buried tells when any of the indexes was last buried; the zero time where none was. Times have milliseconds.
+	// Buried tells when any of the indexes was last buried; the zero time where none was. The time may have become later, by
+	// less than a millisecond, and never earlier.
 	Buried(ctx context.Context, indexes []Index) (at time.Time, err error)
 
 	// Publish tells every subscriber, on every replica, this one among them. It goes the way of every other method: what

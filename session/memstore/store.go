@@ -192,14 +192,14 @@ func (s *Store) Release(ctx context.Context, key session.Key, holder []byte) err
 	return nil
 }
 
-// Bury implements session.Store.
+// Bury implements session.Store. It keeps the time as it is: what came before the burial must not seem to come after.
 func (s *Store) Bury(ctx context.Context, index session.Index, at time.Time, ttl time.Duration) error {
 	defer s.lock()()
 	if err := alive(ctx); err != nil {
 		return err
 	}
 	now := s.now()
-	b := burial{at.Truncate(time.Millisecond), now.Add(ttl)}
+	b := burial{at, now.Add(ttl)}
 	if old, ok := s.burials[index]; ok && now.Before(old.until) {
 		b.at, b.until = latest(b.at, old.at), latest(b.until, old.until)
 	}

@@ -2,6 +2,7 @@ package sessiontest
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -127,6 +128,18 @@ func buriedTwice(b *bench) {
 	b.wantBuried(third, "alice")
 	b.advance(time.Minute)
 	b.wantBuried(time.Time{}, "alice")
+}
+
+// buriedFinely: a sign-in that began before the burial, in the same millisecond, must not seem to have begun after it.
+func buriedFinely(b *bench) {
+	for i, past := range []time.Duration{1, 300 * time.Microsecond, 999_999} {
+		index := session.Index(fmt.Sprint("alice ", i))
+		at := b.clock.Now().Truncate(time.Millisecond).Add(past)
+		b.bury(index, at, time.Minute)
+		if got, err := b.Buried(b.Context(), []session.Index{index}); err != nil || got.Before(at) || got.Sub(at) >= time.Millisecond {
+			b.Errorf("buried at %v, %v; want %v", got, err, at)
+		}
+	}
 }
 
 func buriedLatest(b *bench) {

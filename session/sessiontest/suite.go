@@ -48,6 +48,7 @@ func Run(t *testing.T, e Engine) {
 		{"of many who acquire a lease one has it", leasedOnce},
 		{"a burial is remembered for its time", buried},
 		{"of two burials the later time and the longer memory stay", buriedTwice},
+		{"a burial is never told earlier than it was", buriedFinely},
 		{"the latest of several burials is told", buriedLatest},
 		{"what is published is heard in order by everyone who joined", published},
 		{"a subscription ends with its context", subscriptionEnds},
