@@ -5,14 +5,12 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"time"
 
@@ -20,6 +18,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"cloakroom/internal/retryafter"
+	"cloakroom/internal/roots"
 	"cloakroom/internal/span"
 )
 
@@ -37,9 +36,9 @@ type client struct {
 }
 
 func newClient(cfg Config, issuer *url.URL) (*client, error) {
-	roots, err := loadRoots(cfg.CAFile)
+	authorities, err := roots.Read(cfg.CAFile)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("ca file: %w", err)
 	}
 	out := newBoundary(cfg, issuer)
 	proxy, err := proxyFor(cfg.Proxy, out)
@@ -49,7 +48,7 @@ func newClient(cfg Config, issuer *url.URL) (*client, error) {
 	return &client{name: cfg.Name, timeout: cfg.Timeout, egress: out, transport: &http.Transport{
 		Proxy:                  proxy,
 		DialContext:            out.DialContext,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authorities},
 		TLSHandshakeTimeout:    cfg.Timeout,
 		ResponseHeaderTimeout:  cfg.Timeout,
 		MaxResponseHeaderBytes: 64 << 10,
@@ -57,21 +56,6 @@ func newClient(cfg Config, issuer *url.URL) (*client, error) {
 		IdleConnTimeout:        90 * time.Second,
 		ForceAttemptHTTP2:      true,
 	}}, nil
-}
-
-func loadRoots(file string) (*x509.CertPool, error) {
-	if file == "" {
-		return nil, nil // the system's
-	}
-	pem, err := os.ReadFile(file) //nolint:gosec // the operator names the file
-	if err != nil {
-		return nil, fmt.Errorf("ca file: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("ca file %s: no certificate in it", file)
-	}
-	return pool, nil
 }
 
 // proxyFor yields the proxy only the operator chooses: the configured one, otherwise the environment's. Its host counts

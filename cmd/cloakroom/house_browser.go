@@ -3,8 +3,6 @@ package main
 import (
 	"cmp"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -15,6 +13,7 @@ import (
 	"cloakroom/bff"
 	"cloakroom/cmd/cloakroom/config"
 	"cloakroom/exchange/rule"
+	"cloakroom/internal/roots"
 	"cloakroom/token"
 	"cloakroom/web"
 )
@@ -129,17 +128,11 @@ func upstreamTLS(t config.RouteTLS) (*tls.Config, error) {
 	if t == (config.RouteTLS{}) {
 		return nil, nil
 	}
-	out := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
-	if t.CAFile != "" {
-		pem, err := os.ReadFile(t.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("tls.ca_file: %w", err)
-		}
-		out.RootCAs = x509.NewCertPool()
-		if !out.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, errors.New("tls.ca_file holds no certificate")
-		}
+	authorities, err := roots.Read(t.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("tls.ca_file: %w", err)
 	}
+	out := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName, RootCAs: authorities}
 	if t.CertFile != "" {
 		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
 		if err != nil {

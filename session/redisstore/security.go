@@ -2,11 +2,11 @@ package redisstore
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
+
+	"cloakroom/internal/roots"
 )
 
 // security is TLS as files say it: a certificate that a machine renews every day is a new file, and no reason for a restart.
@@ -44,17 +44,11 @@ func (s *security) now() *tls.Config {
 }
 
 func (s *security) read() (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if s.caFile != "" {
-		pem, err := os.ReadFile(s.caFile)
-		if err != nil {
-			return nil, fmt.Errorf("read CA file: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("CA file %s holds no certificate", s.caFile)
-		}
+	authorities, err := roots.Read(s.caFile)
+	if err != nil {
+		return nil, fmt.Errorf("CA file: %w", err)
 	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authorities}
 	if s.certFile != "" || s.keyFile != "" {
 		pair, err := tls.LoadX509KeyPair(s.certFile, s.keyFile)
 		if err != nil {

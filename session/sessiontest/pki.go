@@ -5,11 +5,11 @@ import (
 	"crypto/x509"
 	"math/big"
 	"net"
-	"os"
 	"path/filepath"
 	"testing"
 
 	"cloakroom/internal/certtest"
+	"cloakroom/internal/roots"
 )
 
 // PKI is an authority and what it signed for a server and a client: ca.crt, server.crt, server.key, client.crt, client.key.
@@ -42,11 +42,9 @@ func (p *PKI) Client(t testing.TB) *tls.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pem, err := os.ReadFile(p.File("ca.crt"))
+	authority, err := roots.Read(p.File("ca.crt"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(pem)
-	return &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots}
+	return &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: authority}
 }

@@ -3,16 +3,15 @@ package config
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
 	"regexp"
 	"strings"
 	"time"
 
+	"cloakroom/internal/roots"
 	"cloakroom/secret"
 )
 
@@ -257,14 +256,7 @@ func (v *validator) certificate(path, certFile, keyFile string) {
 
 // authorities reports a file that holds no certificate.
 func (v *validator) authorities(path, file string) {
-	if file == "" {
-		return
-	}
-	raw, err := os.ReadFile(file)
-	if err == nil && !x509.NewCertPool().AppendCertsFromPEM(raw) {
-		err = errors.New("no certificate")
-	}
-	if err != nil {
+	if _, err := roots.Read(file); err != nil {
 		v.at(path, "holds no certificate (PEM)", "name the file of the authorities' certificates")
 	}
 }
