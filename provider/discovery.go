@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -130,6 +131,30 @@ func (p *Provider) ask(ctx context.Context, asking *fetching) {
 	p.lastErr, p.lastDone, p.asking = err, p.cfg.Now(), nil
 	asking.err = err
 	close(asking.done)
+}
+
+// MetadataURL is where the provider describes itself (OpenID Connect Discovery 1.0 section 4.1).
+func (p *Provider) MetadataURL() string {
+	return strings.TrimSuffix(p.cfg.Issuer, "/") + "/.well-known/openid-configuration"
+}
+
+// Clock is what the provider's clock showed at some moment of the call, cut to the second: the Date of its answer (RFC 9110
+// section 6.6.1).
+func (p *Provider) Clock(ctx context.Context) (date time.Time, err error) {
+	defer func() { p.ended(ctx, endpointDiscovery, err) }()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.MetadataURL(), nil)
+	if err != nil {
+		return time.Time{}, p.failed(endpointDiscovery, err)
+	}
+	a, err := p.client.do(ctx, endpointDiscovery, r)
+	if err != nil {
+		return time.Time{}, p.failed(endpointDiscovery, err)
+	}
+	date, err = http.ParseTime(a.header.Get("Date"))
+	if err != nil {
+		return time.Time{}, p.fail(ErrNonsense, endpointDiscovery, "the answer has no Date")
+	}
+	return date, nil
 }
 
 func (p *Provider) fetchMetadata(ctx context.Context) (*metadata, error) {

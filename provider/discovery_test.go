@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 func TestB3_1_MetadataIsAcceptedAsAWholeOrRefused(t *testing.T) {
@@ -173,5 +174,25 @@ func TestEveryCallIsObserved(t *testing.T) {
 	var e *Error
 	if err := p.Revoke(background, canaryRefresh); !errors.As(err, &e) || e.Party != "provider main" || e.Endpoint != EndpointRevocation {
 		t.Errorf("not told where: %v", err)
+	}
+}
+
+func TestClockIsTheDateOfTheAnswer(t *testing.T) {
+	for _, c := range []struct {
+		name, date string
+		want       error
+	}{
+		{"the time there", "Tue, 01 Jan 2030 12:00:00 GMT", nil},
+		{"no time", "noon", ErrNonsense},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newIDP(t)
+			f.route("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Date", c.date) })
+			got, err := f.client().Clock(background)
+			mustBe(t, err, c.want)
+			if err == nil && !got.Equal(time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)) {
+				t.Errorf("it is %v", got)
+			}
+		})
 	}
 }

@@ -85,4 +85,6 @@ func TestD9_AForbiddenAddressIsSaidToBeOneAndNotRetried(t *testing.T) {
 	if !strings.Contains(err.Error(), "link-local") {
 		t.Errorf("the operator cannot see why: %v", err)
 	}
+	_, err = p.Clock(background)
+	mustBe(t, err, ErrNonsense)
 }

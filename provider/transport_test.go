@@ -34,6 +34,7 @@ var calls = map[string]call{
 		_, err := p.AuthURL(background, AuthRequest{})
 		return err
 	}},
+	"clock":      {"/.well-known/openid-configuration", func(p *Provider) error { _, err := p.Clock(background); return err }},
 	"jwks":       {"/jwks", func(p *Provider) error { _, err := p.Redeem(background, redemption()); return err }},
 	"token":      {"/token", func(p *Provider) error { _, err := p.Redeem(background, redemption()); return err }},
 	"refresh":    {"/token", func(p *Provider) error { _, err := p.Refresh(background, canaryRefresh, was()); return err }},

@@ -3,13 +3,10 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -64,7 +61,7 @@ func (h *house) probes() []probe {
 	for i, p := range h.providers {
 		c := h.file.Providers[i]
 		out = append(out, probe{"provider " + c.Name, func(ctx context.Context) (string, string) { return askProvider(ctx, p, c) }})
-		out = append(out, probe{"clock against provider " + c.Name, func(ctx context.Context) (string, string) { return askClock(ctx, c, time.Now) }})
+		out = append(out, probe{"clock against provider " + c.Name, func(ctx context.Context) (string, string) { return askClock(ctx, p, c.ClockSkew, time.Now) }})
 	}
 	seen := map[string]bool{}
 	for _, r := range h.file.Routes {
@@ -87,7 +84,7 @@ func (h *house) askStore(ctx context.Context) (problem, remedy string) {
 func askProvider(ctx context.Context, p *provider.Provider, c config.Provider) (problem, remedy string) {
 	request := provider.AuthRequest{State: "check", Nonce: "check", Verifier: strings.Repeat("check", 10), RedirectURI: "http://localhost/"}
 	if _, err := p.AuthURL(ctx, request); err != nil {
-		return fmt.Sprintf("no sign-in could begin: %v", err), "check issuer: its metadata must be at " + metadataURL(c) + " and name that very issuer"
+		return fmt.Sprintf("no sign-in could begin: %v", err), "check issuer: its metadata must be at " + p.MetadataURL() + " and name that very issuer"
 	}
 	if _, err := p.Keys().Candidates(ctx, "", c.Algorithms[0]); err != nil {
 		return fmt.Sprintf("its keys for %s cannot be had: %v", c.Algorithms[0], err), "check algorithms, and that this machine may reach its jwks_uri"
@@ -95,41 +92,19 @@ func askProvider(ctx context.Context, p *provider.Provider, c config.Provider) (
 	return "", ""
 }
 
-func metadataURL(c config.Provider) string {
-	return strings.TrimSuffix(c.Issuer, "/") + "/.well-known/openid-configuration"
-}
-
-// askClock compares this machine's clock with the provider's Date header (RFC 9110 section 6.6.1), which is exact to a
-// second. A provider that does not answer is another probe's finding.
-func askClock(ctx context.Context, c config.Provider, now func() time.Time) (problem, remedy string) {
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
-	if pem, err := os.ReadFile(c.CAFile); c.CAFile != "" && err == nil {
-		transport.TLSClientConfig.RootCAs = x509.NewCertPool()
-		transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem)
-	}
-	if proxy, err := url.Parse(c.Proxy.Reveal()); c.Proxy != "" && err == nil {
-		transport.Proxy = http.ProxyURL(proxy)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, metadataURL(c), nil)
-	if err != nil {
-		return "", ""
-	}
+// askClock compares this machine's clock with the provider's. A provider that does not answer is another probe's finding.
+func askClock(ctx context.Context, p *provider.Provider, skew time.Duration, now func() time.Time) (problem, remedy string) {
 	began := now()
-	resp, err := transport.RoundTrip(req)
+	theirs, err := p.Clock(ctx)
 	if err != nil {
 		return "", ""
 	}
-	defer func() { _ = resp.Body.Close() }()
 	ended := now()
-	theirs, err := http.ParseTime(resp.Header.Get("Date"))
-	if err != nil {
-		return "", ""
-	}
 	// Theirs was read at some moment between, and cut to the second.
 	ahead := began.Sub(theirs.Add(time.Second))
 	behind := theirs.Sub(ended)
-	if off := max(ahead, behind); off > c.ClockSkew {
-		return fmt.Sprintf("this machine's clock is %s off, more than clock_skew (%s)", off.Round(time.Second), c.ClockSkew), "run a time service such as chrony here"
+	if off := max(ahead, behind); off > skew {
+		return fmt.Sprintf("this machine's clock is %s off, more than clock_skew (%s)", off.Round(time.Second), skew), "run a time service such as chrony here"
 	}
 	return "", ""
 }

@@ -12,12 +12,13 @@ import (
 
 	"cloakroom/cmd/cloakroom/config"
 	"cloakroom/internal/idptest"
+	"cloakroom/provider"
 )
 
 func TestCheckOnlineAsksEverything(t *testing.T) {
-	provider := idptest.New(idptest.Config{})
-	provider.Start(t)
-	idp := provider.Issuer()
+	party := idptest.New(idptest.Config{})
+	party.Start(t)
+	idp := party.Issuer()
 	upstream := httptest.NewServer(http.NotFoundHandler())
 	defer upstream.Close()
 	closed := closedAddress(t)
@@ -80,15 +81,24 @@ func TestClockIsComparedWithTheProviders(t *testing.T) {
 		{"behind", -90 * time.Second, "is 1m30s off"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			problem, _ := askClock(t.Context(), config.Provider{Issuer: server.URL, ClockSkew: time.Minute}, func() time.Time { return theirs.Add(c.off) })
+			problem, _ := askClock(t.Context(), clientOf(t, server.URL), time.Minute, func() time.Time { return theirs.Add(c.off) })
 			if (problem == "") != (c.says == "") || !strings.Contains(problem, c.says) {
 				t.Errorf("says %q, not %q", problem, c.says)
 			}
 		})
 	}
-	if problem, _ := askClock(t.Context(), config.Provider{Issuer: "http://" + closedAddress(t), ClockSkew: time.Minute}, time.Now); problem != "" {
+	if problem, _ := askClock(t.Context(), clientOf(t, "http://"+closedAddress(t)), time.Minute, time.Now); problem != "" {
 		t.Errorf("says %q of a provider that does not answer", problem)
 	}
+}
+
+func clientOf(t *testing.T, issuer string) *provider.Provider {
+	t.Helper()
+	p, err := provider.New(provider.Config{Name: "main", Issuer: issuer, ClientID: "app", ClientSecret: "s3cr3t"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 // closedAddress is an address of this machine at which nobody listens.
