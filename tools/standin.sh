@@ -41,7 +41,8 @@ golang:*)
 	;;
 redis:*)
 	user redis 999
-	bring redis-server redis-cli redis-sentinel sh cat head base64 mv cp grep timeout
+	bring redis-server redis-cli sh cat head base64 mv cp grep timeout
+	ln -s redis-server "$root/usr/bin/redis-sentinel" # one program, which goes by its name
 	mkdir "$root/data"
 	chown 999:999 "$root/data"
 	changes=('WORKDIR /data' 'VOLUME /data')
