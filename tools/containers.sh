@@ -39,6 +39,8 @@ main() {
 	provide_compose
 	provide_images
 	release=$work/release
+	# A name of its own: `docker compose up` of somebody who develops here must not come upon this build.
+	export CLOAKROOM_IMAGE=cloakroom:test
 	export VERSION=v0.0.0-test COMMIT=0000000000000000000000000000000000000000
 	build_image
 	PLATFORMS="linux/$(go env GOARCH)" tools/release.sh "$release"
@@ -139,8 +141,8 @@ build_image() {
 	for name in VERSION COMMIT; do arguments+=(--build-arg "$name=${!name}"); done
 	for name in HTTP_PROXY HTTPS_PROXY NO_PROXY; do [ -z "${!name:-}" ] || arguments+=(--build-arg "$name"); done
 	say "building the image"
-	docker build --file deploy/Dockerfile --tag cloakroom:dev "${arguments[@]}" . >"$work/build.log" 2>&1 || { cat "$work/build.log" >&2; exit 1; }
-	say "image of $(docker image inspect --format '{{.Size}}' cloakroom:dev) bytes"
+	docker build --file deploy/Dockerfile --tag "$CLOAKROOM_IMAGE" "${arguments[@]}" . >"$work/build.log" 2>&1 || { cat "$work/build.log" >&2; exit 1; }
+	say "image of $(docker image inspect --format '{{.Size}}' "$CLOAKROOM_IMAGE") bytes"
 }
 
 main "${1:?present or required}"

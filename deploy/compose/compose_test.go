@@ -144,7 +144,7 @@ func (s *stack) tellsNoSecret() {
 	if !strings.Contains(told, `"audit"`) {
 		s.Error("the logs have no audit line: what they do not hold proves nothing")
 	}
-	told += s.compose("config") + s.docker("history", "--no-trunc", "cloakroom:dev") + s.docker("inspect", "cloakroom:dev")
+	told += s.compose("config") + s.docker("history", "--no-trunc", image(s.T)) + s.docker("inspect", image(s.T))
 	for _, c := range s.containers() {
 		told += s.docker("inspect", c.Name)
 	}

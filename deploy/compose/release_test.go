@@ -20,7 +20,7 @@ import (
 func TestImageHoldsTheReleasedBinary(t *testing.T) {
 	s := &stack{T: t}
 	released := releasedBinary(t)
-	id := s.docker("create", "cloakroom:dev")
+	id := s.docker("create", image(t))
 	t.Cleanup(func() { s.docker("rm", id) })
 	copied := filepath.Join(t.TempDir(), "cloakroom")
 	s.docker("cp", id+":/usr/local/bin/cloakroom", copied)
@@ -28,7 +28,7 @@ func TestImageHoldsTheReleasedBinary(t *testing.T) {
 		t.Errorf("the image's binary is %s, the released one %s: the build cannot be reproduced", in, out)
 	}
 
-	for what, args := range map[string][]string{"the release": {released, "version"}, "the image": {"docker", "run", "--rm", "cloakroom:dev", "version"}} {
+	for what, args := range map[string][]string{"the release": {released, "version"}, "the image": {"docker", "run", "--rm", image(t), "version"}} {
 		out, err := exec.CommandContext(t.Context(), args[0], args[1:]...).CombinedOutput()
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", what, err, out)
@@ -52,17 +52,17 @@ func TestImageIsSmallAndWithoutRights(t *testing.T) {
 			ExposedPorts, Volumes map[string]any
 		}
 	}
-	if err := json.Unmarshal([]byte(s.docker("inspect", "cloakroom:dev")), &images); err != nil {
+	if err := json.Unmarshal([]byte(s.docker("inspect", image(t))), &images); err != nil {
 		t.Fatal(err)
 	}
-	image := images[0]
-	if image.Size > 48<<20 {
-		t.Errorf("the image has %d MiB", image.Size>>20)
+	is := images[0]
+	if is.Size > 48<<20 {
+		t.Errorf("the image has %d MiB", is.Size>>20)
 	}
-	if image.Config.User != "65532:65532" || strings.Join(image.Config.Healthcheck.Test, " ") != "CMD cloakroom healthcheck --config /etc/cloakroom/cloakroom.yaml" {
-		t.Errorf("the image runs as %q and is asked %v", image.Config.User, image.Config.Healthcheck.Test)
+	if is.Config.User != "65532:65532" || strings.Join(is.Config.Healthcheck.Test, " ") != "CMD cloakroom healthcheck --config /etc/cloakroom/cloakroom.yaml" {
+		t.Errorf("the image runs as %q and is asked %v", is.Config.User, is.Config.Healthcheck.Test)
 	}
-	listing := s.docker("run", "--rm", "--entrypoint", "cloakroom", "cloakroom:dev", "help")
+	listing := s.docker("run", "--rm", "--entrypoint", "cloakroom", image(t), "help")
 	if !strings.Contains(listing, "healthcheck") {
 		t.Errorf("cloakroom is not in the image's path: %s", listing)
 	}
@@ -134,13 +134,25 @@ func TestReleaseHasTheChecksumOfEveryFile(t *testing.T) {
 	}
 }
 
+// image is the one that tools/containers.sh has built.
+func image(t *testing.T) string {
+	t.Helper()
+	return given(t, "CLOAKROOM_IMAGE")
+}
+
+// given is what tools/containers.sh says to the tests.
+func given(t *testing.T, name string) string {
+	t.Helper()
+	value := os.Getenv(name)
+	if value == "" {
+		t.Fatalf("%s is not set: run tools/containers.sh", name)
+	}
+	return value
+}
+
 func releasedBinary(t *testing.T) string {
 	t.Helper()
-	folder := os.Getenv("RELEASE")
-	if folder == "" {
-		t.Fatal("RELEASE names no folder: run tools/containers.sh")
-	}
-	return filepath.Join(folder, "cloakroom_"+os.Getenv("VERSION")+"_linux_"+runtime.GOARCH)
+	return filepath.Join(given(t, "RELEASE"), "cloakroom_"+os.Getenv("VERSION")+"_linux_"+runtime.GOARCH)
 }
 
 func sum(t *testing.T, file string) string {
