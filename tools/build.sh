@@ -5,7 +5,12 @@
 set -eu
 cd "$(dirname "$0")/.."
 GOTOOLCHAIN=$(sed -n 's/^toolchain //p' go.mod)
-# The system's own settings for Go may be anything; where modules come from (GOPROXY) is left alone.
-export GOTOOLCHAIN CGO_ENABLED=0 GOFLAGS=-mod=readonly GOAMD64=v1 GOARM64=v8.0 GOEXPERIMENT= GOFIPS140=off GOWORK=off
+export GOTOOLCHAIN
+# Of a machine's settings for Go, those of `go env -w` among them, what counts is where modules come from and are kept; what they
+# are made into is settled here.
+for name in GOPROXY GONOPROXY GOSUMDB GONOSUMDB GOPRIVATE GOINSECURE GOAUTH GOVCS GOPATH GOMODCACHE GOCACHE; do
+	export "$name=$(go env "$name")"
+done
+export GOENV=off CGO_ENABLED=0 GOFLAGS=-mod=readonly GOAMD64=v1 GOARM64=v8.0 GOEXPERIMENT= GOFIPS140=off GOWORK=off
 exec go build -trimpath -buildvcs=false -o "$1" \
 	-ldflags "-s -w -buildid= -X main.version=${VERSION:-} -X main.commit=${COMMIT:-}" ./cmd/cloakroom

@@ -17,7 +17,9 @@ out=$(cd "$out" && pwd)
 for platform in $platforms; do
 	name=cloakroom_${VERSION}_${platform/\//_}
 	GOOS=${platform%/*} GOARCH=${platform#*/} tools/build.sh "$out/$name"
-	go tool -modfile=tools/release/go.mod cyclonedx-gomod bin -json -noserial -std -version "$VERSION" -output "$out/$name.cdx.json" "$out/$name" 2>/dev/null
+	# Without what differs between two who make the same: a serial number, the time, and the checksum of the tool that wrote it.
+	go tool -modfile=tools/release/go.mod cyclonedx-gomod bin -json -noserial -notimestamp -std -version "$VERSION" "$out/$name" |
+		sed '/"tools": /,/"component": /{/"hashes": /,/]/d;}' >"$out/$name.cdx.json"
 done
 (cd "$out" && sha256sum cloakroom_* >SHA256SUMS)
 echo "released $VERSION ($COMMIT) into $out:"

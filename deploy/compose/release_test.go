@@ -78,6 +78,7 @@ func TestReleaseSaysWhatItIsMadeOf(t *testing.T) {
 		Format   string `json:"bomFormat"`
 		Metadata struct {
 			Component struct{ Name, Version string }
+			Tools     []struct{ Name, Hashes any }
 		}
 		Components []struct{ Name, Version string }
 	}
@@ -86,6 +87,9 @@ func TestReleaseSaysWhatItIsMadeOf(t *testing.T) {
 	}
 	if of := bill.Metadata.Component; bill.Format != "CycloneDX" || of.Name != "cloakroom" || of.Version != os.Getenv("VERSION") {
 		t.Errorf("it is a %s of %s %s", bill.Format, of.Name, of.Version)
+	}
+	if with := bill.Metadata.Tools; len(with) != 1 || with[0].Hashes != nil {
+		t.Errorf("it was made with %v: a checksum there is another on another machine", with)
 	}
 	has := map[string]string{}
 	for _, c := range bill.Components {
@@ -131,6 +135,37 @@ func TestReleaseHasTheChecksumOfEveryFile(t *testing.T) {
 		if got := sum(t, filepath.Join(folder, name)); got != want {
 			t.Errorf("%s is %s, not %s", name, got, want)
 		}
+	}
+}
+
+func TestReleaseCanBeMadeAgain(t *testing.T) {
+	again := t.TempDir()
+	tool(t, "release.sh", []string{"PLATFORMS=linux/" + runtime.GOARCH}, again)
+	if is, was := read(t, filepath.Join(again, "SHA256SUMS")), read(t, filepath.Join(given(t, "RELEASE"), "SHA256SUMS")); is != was {
+		t.Errorf("made again it is\n%snot\n%s", is, was)
+	}
+}
+
+// What somebody has set by `go env -w` makes no other binary.
+func TestReleaseIsTheSameWithOtherSettings(t *testing.T) {
+	dir := t.TempDir()
+	settings, built := filepath.Join(dir, "env"), filepath.Join(dir, "cloakroom")
+	if err := os.WriteFile(settings, []byte("GOEXPERIMENT=arenas\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tool(t, "build.sh", []string{"GOENV=" + settings}, built)
+	if is, was := sum(t, built), sum(t, releasedBinary(t)); is != was {
+		t.Errorf("it is %s, not %s", is, was)
+	}
+}
+
+// tool runs a script of tools/ with more variables than this process has.
+func tool(t *testing.T, name string, variables []string, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "../../tools/"+name, args...)
+	cmd.Env = append(os.Environ(), variables...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, out)
 	}
 }
 
