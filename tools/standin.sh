@@ -49,7 +49,7 @@ redis:*)
 	;;
 haproxy:*)
 	user haproxy 99
-	bring haproxy
+	bring haproxy bash
 	changes=('USER haproxy')
 	;;
 gcr.io/distroless/static-*:nonroot)

@@ -84,7 +84,7 @@ func composeConfiguration(t *testing.T, store string) *config.File {
 	}
 	env := map[string]string{
 		"PUBLIC_URL": "http://localhost:8080", "PROVIDER_URL": "http://provider.localhost:8090", "EXCHANGE_URL": "http://cloakroom:8081",
-		"ORDERS_URL": "http://orders:8091", "REDIS_URL": store, "TRUSTED_PROXY": "127.0.0.1/32",
+		"ORDERS_URL": "http://orders:8091", "REDIS_URL": store, "TRUSTED_PROXY": "127.0.0.1/32", "ADMIN_LISTEN": "127.0.0.1:9090",
 	}
 	file, err := config.Load(path, func(name string) (string, bool) { value, set := env[name]; return value, set })
 	if err != nil {

@@ -30,8 +30,14 @@ func TestComposeFile(t *testing.T) {
 		s.compose("up", "--detach", "--no-build", "--pull", "never", "--wait", "--wait-timeout", "60")
 		v.stays()
 	})
+	t.Run("nobody's word is taken about an address", func(t *testing.T) {
+		if at := s.within(t).visitor("alice").address(); at == elsewhere {
+			t.Errorf("who says to be at %s is taken to be there", at)
+		}
+	})
+	t.Run("an app has its own URL and TLS terminator", func(t *testing.T) { s.within(t).isAnotherApp() })
 	t.Run("every container is confined", func(t *testing.T) { s.within(t).confined() })
-	t.Run("Redis and the services cannot be reached from the browser's side", func(t *testing.T) { s.within(t).apart() })
+	t.Run("nobody reaches what is not for them", func(t *testing.T) { s.within(t).apart() })
 	t.Run("no secret stands in a log, an image or a container's settings", func(t *testing.T) { s.within(t).tellsNoSecret() })
 }
 
@@ -91,11 +97,10 @@ func (s *stack) confined() {
 			!slices.Contains(h.SecurityOpt, "no-new-privileges:true") {
 			s.Errorf("%s may do more than it must: %+v", c.Name, h)
 		}
-		oneShot := strings.Contains(c.Name, "secrets")
-		if c.Config.User == "" || !oneShot && (c.Config.User == "root" || strings.HasPrefix(c.Config.User, "0")) {
+		if c.Config.User == "" || !c.oneShot() && (c.Config.User == "root" || strings.HasPrefix(c.Config.User, "0")) {
 			s.Errorf("%s runs as %q", c.Name, c.Config.User)
 		}
-		if oneShot == (c.State.Status == "running") {
+		if c.oneShot() == (c.State.Status == "running") {
 			s.Errorf("%s is %s", c.Name, c.State.Status)
 		}
 		for port, at := range c.NetworkSettings.Ports {
@@ -108,17 +113,41 @@ func (s *stack) confined() {
 	}
 }
 
-// apart tries from a container on the browser's network to reach what only Cloakroom may.
+// isAnotherApp sets what docs/operations.md says to set for an app of one's own.
+func (s *stack) isAnotherApp() {
+	s.Helper()
+	s.env = append(slices.Clone(s.env), "PUBLIC_URL=https://app.example.com", "TRUSTED_PROXY=192.0.2.0/24")
+	var file struct {
+		Services map[string]struct{ Environment map[string]string }
+	}
+	if err := json.Unmarshal([]byte(s.compose("config", "--format", "json")), &file); err != nil {
+		s.Fatal(err)
+	}
+	is := file.Services["cloakroom"].Environment
+	if is["PUBLIC_URL"] != "https://app.example.com" || is["TRUSTED_PROXY"] != "192.0.2.0/24" {
+		s.Errorf("Cloakroom is told %v", is)
+	}
+}
+
+// apart tries to reach, from a container on the browser's network, what only Cloakroom may, and from that and the services'
+// what is the container's own.
 func (s *stack) apart() {
 	s.Helper()
+	knock := func(network, host, port string) (string, error) {
+		return s.try("run", "--rm", "--network", s.project+"_"+network, "--entrypoint", "timeout", "redis:8", "1", "redis-cli", "-h", host, "-p", port, "ping")
+	}
+	for _, from := range []string{"front", "services"} {
+		// It can knock at all: something answers at Cloakroom's doors, though not as Redis does.
+		for _, port := range []string{"8080", "8081"} {
+			if out, err := knock(from, "cloakroom", port); err == nil || !strings.Contains(out, "HTTP") && !strings.Contains(out, "Protocol error") {
+				s.Errorf("from %s cloakroom says %q at %s: what is not reached proves nothing", from, out, port)
+			}
+		}
+		if out, err := knock(from, "cloakroom", "9090"); err == nil || !strings.Contains(out, "Could not connect") {
+			s.Errorf("from %s cloakroom's admin listener answers: %q, %v", from, out, err)
+		}
+	}
 	front := s.project + "_front"
-	knock := func(host, port string) (string, error) {
-		return s.try("run", "--rm", "--network", front, "--entrypoint", "timeout", "redis:8", "1", "redis-cli", "-h", host, "-p", port, "ping")
-	}
-	// It can knock at all: something answers at Cloakroom's door, though not as Redis does.
-	if out, err := knock("cloakroom", "8080"); err == nil || !strings.Contains(out, "HTTP") && !strings.Contains(out, "Protocol error") {
-		s.Errorf("from the browser's network cloakroom says %q: what is not reached proves nothing", out)
-	}
 	for service, port := range map[string]string{"redis": "6379", "orders": "8091", "payments": "8092"} {
 		c := s.containers(service)[0]
 		hosts := []string{service}
@@ -129,7 +158,7 @@ func (s *stack) apart() {
 			hosts = append(hosts, network.IPAddress)
 		}
 		for _, host := range hosts {
-			if out, err := knock(host, port); err == nil || !strings.Contains(out, "Could not connect") && out != "" {
+			if out, err := knock("front", host, port); err == nil || !strings.Contains(out, "Could not connect") && out != "" {
 				s.Errorf("from the browser's network %s answers at %s: %q, %v", service, host, out, err)
 			}
 		}

@@ -47,6 +47,21 @@ func TestReplicas(t *testing.T) {
 		v.stays()
 	}
 	s.within(t).confined()
+	s.balancesBehindAnother()
+}
+
+// balancesBehindAnother gives the balancer a TLS terminator before it, which speaks of callers from the network's gateway.
+func (s *stack) balancesBehindAnother() {
+	s.Helper()
+	if at := s.visitor("alice").address(); at == elsewhere {
+		s.Errorf("who says to be at %s is taken to be there", at)
+	}
+	gateway := s.containers("balancer")[0].NetworkSettings.Networks[s.project+"_balanced"].Gateway
+	s.env = append(s.env, "TRUSTED_PROXY="+gateway+"/32")
+	s.compose("up", "--detach", "--no-build", "--pull", "never", "--wait", "--wait-timeout", "120")
+	if at := s.visitor("alice").address(); at != elsewhere {
+		s.Errorf("the TLS terminator at %s says %s of a caller; Cloakroom takes it for %s", gateway, elsewhere, at)
+	}
 }
 
 // servesFromEach checks that the balancer uses both.

@@ -32,7 +32,8 @@ func bringUp(t *testing.T, project string, files ...string) *stack {
 	app, idp := freePort(t), freePort(t)
 	s := &stack{
 		T: t, project: project,
-		env: []string{fmt.Sprintf("CLOAKROOM_PORT=%d", app), fmt.Sprintf("PROVIDER_PORT=%d", idp)},
+		// What somebody has in .env for an app of their own is not for the tests.
+		env: []string{fmt.Sprintf("CLOAKROOM_PORT=%d", app), fmt.Sprintf("PROVIDER_PORT=%d", idp), "PUBLIC_URL=", "TRUSTED_PROXY="},
 		app: fmt.Sprintf("http://localhost:%d", app), idp: fmt.Sprintf("http://provider.localhost:%d", idp),
 	}
 	for _, file := range files {
@@ -41,6 +42,11 @@ func bringUp(t *testing.T, project string, files ...string) *stack {
 	t.Cleanup(s.takeDown)
 	began := time.Now()
 	s.compose("up", "--detach", "--no-build", "--pull", "never", "--quiet-pull", "--wait", "--wait-timeout", "120")
+	for _, c := range s.containers() {
+		if !c.oneShot() && (c.State.Health == nil || c.State.Health.Status != "healthy") {
+			t.Errorf("it is said to be up, and %s does not say that it is well", c.Name)
+		}
+	}
 	t.Logf("up and healthy in %v", time.Since(began).Round(time.Second))
 	return s
 }
@@ -88,13 +94,17 @@ func (s *stack) try(args ...string) (string, error) {
 
 // container is what the engine knows of one that runs.
 type container struct {
-	Name            string
-	Image           string
-	Config          struct{ User string }
-	State           struct{ Status string }
+	Name   string
+	Image  string
+	Config struct{ User string }
+	State  struct {
+		Status string
+		Health *struct{ Status string } // nil without a health check
+	}
 	NetworkSettings struct {
 		Networks map[string]struct {
-			IPAddress  string                       // "" where it does not run
+			IPAddress  string // "" where it does not run
+			Gateway    string
 			IPAMConfig struct{ IPv4Address string } // the one it asks for
 		}
 		Ports map[string][]struct{ HostIP string }
@@ -107,6 +117,9 @@ type container struct {
 		SecurityOpt    []string
 	}
 }
+
+// oneShot tells whether it has ended once it has done its work.
+func (c container) oneShot() bool { return strings.Contains(c.Name, "secrets") }
 
 // containers are all of the stack, also those that have ended.
 func (s *stack) containers(service ...string) []container {

@@ -16,6 +16,9 @@ import (
 	"cloakroom/internal/idptest"
 )
 
+// elsewhere is where a visitor says to be, as a TLS terminator would say of a caller, or a caller would make it up.
+const elsewhere = "203.0.113.9"
+
 // visitor is a browser without a screen. Like a browser it takes every name below localhost for this machine.
 type visitor struct {
 	*testing.T
@@ -68,6 +71,7 @@ func (v *visitor) open(url string) string {
 		v.Fatal(err)
 	}
 	req.Header.Set("Accept", "text/html")
+	req.Header.Set("X-Forwarded-For", elsewhere)
 	resp, err := v.client.Do(req)
 	if err != nil {
 		v.Fatal(err)
@@ -117,6 +121,21 @@ func (v *visitor) orders() (status int, actor, audience any) {
 		}
 	}
 	return status, actor, audience
+}
+
+// address is where Cloakroom takes the visitor to have signed in from.
+func (v *visitor) address() string {
+	v.Helper()
+	status, body := v.fetch("/bff/sessions")
+	sessions, _ := body["sessions"].([]any)
+	for _, one := range sessions {
+		if is, _ := one.(map[string]any); is["id"] == v.session {
+			at, _ := is["address"].(string)
+			return at
+		}
+	}
+	v.Fatalf("/bff/sessions answers %d, %v, without %s", status, body, v.session)
+	return ""
 }
 
 // stays checks that it is the session it was.
