@@ -17,6 +17,7 @@ type frailStore struct {
 	session.Store
 	mu     sync.Mutex
 	broken string // the name of a method, "all", or ""
+	slides int    // attempts
 	once   string // likewise, for one call
 }
 
@@ -67,6 +68,16 @@ func (f *frailStore) Delete(ctx context.Context, k session.Key) (session.Record,
 		return session.Record{}, err
 	}
 	return f.Store.Delete(ctx, k)
+}
+
+func (f *frailStore) Slide(ctx context.Context, k session.Key, idle time.Time) error {
+	f.mu.Lock()
+	f.slides++
+	f.mu.Unlock()
+	if err := f.fault("Slide"); err != nil {
+		return err
+	}
+	return f.Store.Slide(ctx, k, idle)
 }
 
 func (f *frailStore) Claim(ctx context.Context, name string, attempt []byte, ttl time.Duration) (bool, error) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -42,6 +43,7 @@ type Server struct {
 	proxies  proxies
 	limiter  *limiter // of sign-ins
 	now      func() time.Time
+	unslid   atomic.Int64 // when the store last refused to extend a session, in Unix nanoseconds; 0: never
 
 	lookEvery time.Duration // at a session that something is open for
 	pingAfter time.Duration // of silence on a WebSocket

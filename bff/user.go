@@ -1,6 +1,7 @@
 package bff
 
 import (
+	"errors"
 	"math"
 	"net/http"
 	"time"
@@ -26,14 +27,30 @@ func (s *Server) user(c echo.Context, v visitor) {
 	writeJSON(w, http.StatusOK, "application/json", answer)
 }
 
-// slide extends the idle time of a session that is being used.
+// slidePause is how long no session is extended after the store refused to extend one: each refusal may take its time.
+const slidePause = time.Second
+
+// slide extends the idle time of a session that is being used. A store that has just given it and takes no writes, as in a
+// fail-over, is no reason to refuse whoever has it: then it ends when it would have.
 func (s *Server) slide(w http.ResponseWriter, r *http.Request, v visitor, d demand) (*session.Session, bool) {
+	if at := s.unslid.Load(); at != 0 {
+		if since := s.now().Sub(time.Unix(0, at)); 0 <= since && since < slidePause {
+			return v.session, true
+		}
+	}
 	found, err := s.sessions.Slide(r.Context(), v.session)
-	if err != nil {
+	switch {
+	case err == nil:
+		return found, true
+	case errors.Is(err, session.ErrNotFound):
 		s.lostSession(w, r, d, err)
 		return nil, false
 	}
-	return found, true
+	if r.Context().Err() == nil { // otherwise the browser did not wait
+		s.unslid.Store(s.now().UnixNano())
+		s.log.WarnContext(r.Context(), "session in use not extended", "error", err)
+	}
+	return v.session, true
 }
 
 func (s *Server) userClaims(r *http.Request, found *session.Session) map[string]any {

@@ -2,6 +2,8 @@ package bff
 
 import (
 	"encoding/json"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -76,6 +78,47 @@ func TestUserSlidesUnlessAskedNotTo(t *testing.T) {
 	}
 	h.later(31 * time.Minute)
 	wantProblem(t, b.fetch("GET", "/bff/user"), 401, "no-session")
+}
+
+// F4 Redis full, READONLY: what is read is served.
+func TestAStoreThatTakesNoWritesRefusesNobody(t *testing.T) {
+	h := open(t, idptest.Config{}, nil)
+	b := h.browser()
+	b.signIn("alice")
+	h.later(10 * time.Minute)
+	h.store.breakDown("Slide")
+	attempts := func() int {
+		h.store.mu.Lock()
+		defer h.store.mu.Unlock()
+		return h.store.slides
+	}
+	before := attempts()
+	for range 3 {
+		for _, target := range []string{"/api/orders", "/api/optional", "/bff/user", "/bff/sessions"} {
+			if res := b.fetch("GET", target); res.StatusCode != http.StatusOK {
+				t.Fatalf("%s: %d %s", target, res.StatusCode, bodyOf(res))
+			}
+		}
+	}
+	if n := attempts() - before; n != 1 {
+		t.Errorf("within a second it is asked %d times", n)
+	}
+	if n := strings.Count(h.logs.String(), "session in use not extended"); n != 1 {
+		t.Errorf("told of %d times", n)
+	}
+	if left := b.who("/bff/user").Session.IdleExpiresIn; left != 20*60 {
+		t.Errorf("%d s left of what was not extended", left)
+	}
+	h.store.breakDown("")
+	h.later(slidePause)
+	if left := b.who("/bff/user").Session.IdleExpiresIn; left != 30*60 {
+		t.Errorf("%d s left once it takes writes", left)
+	}
+	h.later(10 * time.Minute)
+	h.store.breakDown("Slide")
+	b.fetch("GET", "/api/orders")
+	h.later(20 * time.Minute)
+	wantProblem(t, b.fetch("GET", "/api/orders"), 401, "no-session")
 }
 
 func TestUserClaimsByRule(t *testing.T) {
