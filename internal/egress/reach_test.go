@@ -52,3 +52,14 @@ func TestListed(t *testing.T) {
 		}
 	}
 }
+
+func TestLoopback(t *testing.T) {
+	for host, want := range map[string]bool{
+		"localhost": true, "LocalHost": true, "app.localhost": true, "127.0.0.1": true, "127.9.9.9": true, "::1": true, "::ffff:127.0.0.1": true,
+		"": false, "localhost.example.com": false, "notlocalhost": false, "127.0.0.1.example.com": false, "0.0.0.0": false, "10.0.0.1": false, "127.1": false,
+	} {
+		if got := egress.Loopback(host); got != want {
+			t.Errorf("%q: %v", host, got)
+		}
+	}
+}
