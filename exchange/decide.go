@@ -13,15 +13,14 @@ import (
 type Decision struct {
 	Err *Error // nil: granted
 
-	Audiences    []string // resolved, also of a refusal that came after that
-	Scope        token.Scope
-	ScopeDiffers bool // from what was asked for, or nothing was (RFC 6749 section 5.1)
-	Issued       time.Time
-	Expires      time.Time
-	Type         TokenType // becomes `issued_token_type`
-	Algorithm    string    // that signs; "" is the key ring's default
-	Claims       token.Claims
-	Actor        string // who acts, as "issuer subject"; "" nobody
+	Audiences []string // resolved, also of a refusal that came after that
+	Scope     token.Scope
+	Issued    time.Time
+	Expires   time.Time
+	Type      TokenType // becomes `issued_token_type`
+	Algorithm string    // that signs; "" is the key ring's default
+	Claims    token.Claims
+	Actor     string // who acts, as "issuer subject"; "" nobody
 
 	Trace  []Step
 	Failed []Failure // rules that could not be evaluated: a claim left out, a scope not granted, a no

@@ -37,7 +37,6 @@ func (d *deciding) scope() *Error {
 		}
 	}
 	d.out.Scope = granted
-	d.out.ScopeDiffers = len(asked) != len(granted)
 	d.step("scope", "ok", granted.String())
 	return nil
 }

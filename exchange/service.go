@@ -35,14 +35,13 @@ type Service struct {
 
 // Minted is a token of Cloakroom's own.
 type Minted struct {
-	Token        secret.Text
-	Type         TokenType // becomes `issued_token_type`
-	TokenType    string    // Bearer
-	Issued       time.Time
-	Expires      time.Time
-	Scope        token.Scope
-	ScopeDiffers bool
-	Claims       token.Claims // not to be changed
+	Token     secret.Text
+	Type      TokenType // becomes `issued_token_type`
+	TokenType string    // Bearer
+	Issued    time.Time
+	Expires   time.Time
+	Scope     token.Scope
+	Claims    token.Claims // not to be changed
 }
 
 // NewService refuses what cannot work.
@@ -137,7 +136,7 @@ func (s *Service) sign(d *Decision) (Minted, *Error) {
 	}
 	return Minted{
 		Token: secret.Text(raw), Type: d.Type, TokenType: "Bearer", Issued: d.Issued, Expires: d.Expires,
-		Scope: d.Scope, ScopeDiffers: d.ScopeDiffers, Claims: d.Claims,
+		Scope: d.Scope, Claims: d.Claims,
 	}, nil
 }
 

@@ -84,12 +84,6 @@ func (i *Issuer) Name() string { return i.cfg.Name }
 // Issuer is `iss` of its tokens, exactly.
 func (i *Issuer) Issuer() string { return i.cfg.Issuer }
 
-// Keys is its key set.
-func (i *Issuer) Keys() token.Keys { return i.keys }
-
-// Algorithms lists what its tokens may be signed with.
-func (i *Issuer) Algorithms() []string { return slices.Clone(i.cfg.Algorithms) }
-
 // Verify verifies a token of this issuer that somebody presents as a JWT (RFC 8693 section 3): a ticket about a person, and
 // none of the tokens that have another use.
 func (i *Issuer) Verify(ctx context.Context, t *token.Unverified) (Subject, error) {

@@ -184,17 +184,8 @@ func (p *Provider) Name() string { return p.cfg.Name }
 // Issuer is `iss` of its tokens, exactly.
 func (p *Provider) Issuer() string { return p.cfg.Issuer }
 
-// ClientID is who we are there.
-func (p *Provider) ClientID() string { return p.cfg.ClientID }
-
-// Profile is the name of the profile that is followed.
-func (p *Provider) Profile() string { return p.profile.name }
-
 // Keys is the provider's key set, for tokens that are verified elsewhere (logout tokens).
 func (p *Provider) Keys() token.Keys { return p.keys }
-
-// Algorithms lists what its tokens may be signed with.
-func (p *Provider) Algorithms() []string { return slices.Clone(p.cfg.Algorithms) }
 
 // rejectSubject is for a refresh whose answer speaks of somebody else: not only rejected, the session must end
 // (OIDC Core 12.2, security.md B3.16).

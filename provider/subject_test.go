@@ -205,8 +205,8 @@ func TestAutoKnowsAProviderByItsIssuer(t *testing.T) {
 		"https://idp.example/cognito-idp.eu-west-1.amazonaws.com":              "generic",
 	} {
 		p, err := New(Config{Issuer: issuer, ClientID: clientID, ClientSecret: "x"})
-		if err != nil || p.Profile() != want {
-			t.Errorf("%s: %v, want %s (%v)", issuer, p.Profile(), want, err)
+		if err != nil || p.profile.name != want {
+			t.Errorf("%s: %v, want %s (%v)", issuer, p.profile.name, want, err)
 		}
 	}
 }
