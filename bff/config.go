@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -15,7 +14,9 @@ import (
 
 	"cloakroom/exchange"
 	"cloakroom/exchange/rule"
+	"cloakroom/internal/egress"
 	"cloakroom/internal/telemetry"
+	"cloakroom/internal/urlpath"
 	"cloakroom/provider"
 	"cloakroom/secret"
 	"cloakroom/session"
@@ -45,7 +46,7 @@ type Config struct {
 // Frontend is what belongs to one browser origin.
 type Frontend struct {
 	URL             *url.URL        // the one origin the browser sees: https, or http on a loopback host
-	AllowedOrigins  []string        // further origins that may call with the session's cookie
+	AllowedOrigins  []string        // further origins that may call with the session's cookie; http only beside such a URL
 	CookieName      string          // "": session
 	CookieSameSite  http.SameSite   // 0: Strict
 	SessionAbsolute time.Duration   // longest life of a session, and of its cookie; 0: 12 h
@@ -129,9 +130,11 @@ func (cfg *Config) check() error {
 		fault("public URL: %w", err)
 	}
 	for _, origin := range f.AllowedOrigins {
-		u, err := url.Parse(origin)
-		if err != nil || u.Scheme != "https" || u.Host == "" || u.Scheme+"://"+u.Host != origin {
-			fault("allowed origin %q: not https://host[:port]", origin)
+		u, _ := url.Parse(origin)
+		if spelt, err := originOf(u); err != nil || spelt != origin {
+			fault("allowed origin %q: not https://host[:port] as a browser spells it, or http on a loopback host", origin)
+		} else if u.Scheme == "http" && f.URL != nil && f.URL.Scheme != "http" {
+			fault("allowed origin %q: not https, as the public URL is", origin)
 		}
 	}
 	if f.CookieName == "login" || strings.Trim(f.CookieName, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" {
@@ -154,13 +157,16 @@ func (cfg *Config) check() error {
 	if _, reserved := f.UserClaims.Values["session"]; reserved || slices.Contains(f.UserClaims.Names, "session") {
 		fault("user claim `session` is Cloakroom's own")
 	}
+	if _, reserved := f.UserClaims.Values["sub"]; reserved {
+		fault("user claim `sub` is the provider's own")
+	}
 	for _, route := range f.Routes {
-		if route.DevServer && f.URL != nil && !isLoopback(f.URL.Hostname()) {
+		if route.DevServer && f.URL != nil && !egress.Loopback(f.URL.Hostname()) {
 			fault("route %q: a dev server is for development at a loopback host", route.Path)
 		}
 	}
 	for path := range f.Published {
-		if encoded, err := checkPath(path); err != nil || encoded || under(path, ownPath) {
+		if encoded, err := urlpath.Check(path); err != nil || encoded || urlpath.Under(path, ownPath) {
 			fault("published path %q: not canonical, or under %s", path, ownPath)
 		}
 	}
@@ -178,7 +184,7 @@ func originOf(u *url.URL) (string, error) {
 	host, port := strings.ToLower(u.Hostname()), u.Port()
 	switch {
 	case u.Scheme == "https":
-	case u.Scheme == "http" && isLoopback(host):
+	case u.Scheme == "http" && egress.Loopback(host):
 	default:
 		return "", errors.New("must be https, or http on a loopback host")
 	}
@@ -189,9 +195,4 @@ func originOf(u *url.URL) (string, error) {
 		return u.Scheme + "://" + host, nil
 	}
 	return u.Scheme + "://" + host + ":" + port, nil
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -72,7 +73,7 @@ func newEdgeTo(t testing.TB, route Route) *edge {
 			failPlainly(w, r, "not-found", nil)
 		case err != nil && !c.KeepEncodedPath:
 			failPlainly(w, r, "bad-path", err)
-		case !c.hasMethod(r.Method):
+		case !slices.Contains(c.Methods, r.Method):
 			failPlainly(w, r, "method-not-allowed", nil)
 		default:
 			c.serveUpstream(w, r, path, e.bearer, e.fwd)

@@ -202,6 +202,22 @@ func TestAnSPAForTheSignedInLoadsWhole(t *testing.T) {
 	wantProblem(t, out.do("GET", "/app.js", script("same-origin")...), 401, "no-session")
 }
 
+// A SPA of a dev server of its own calls a Cloakroom on the same machine, both over http.
+func TestAnAllowedOriginOfDevelopment(t *testing.T) {
+	const spa = "http://localhost:5173"
+	h := open(t, idptest.Config{}, func(_ *house, cfg *Config) {
+		cfg.Frontend.URL, cfg.Frontend.AllowedOrigins = mustURL(t, devURL), []string{spa}
+	})
+	for origin, want := range map[string]string{spa: spa, "http://localhost:5174": ""} {
+		res := h.browser().do("OPTIONS", "/bff/user", "Origin", origin, "Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "x-csrf")
+		if got := res.Header.Get("Access-Control-Allow-Origin"); got != want {
+			t.Errorf("%s: %d, allowed %q", origin, res.StatusCode, got)
+		}
+	}
+	wantProblem(t, h.browser().do("GET", "/bff/user", "X-CSRF", "1", "Origin", spa, "Sec-Fetch-Site", "same-site"), 401, "no-session")
+	wantProblem(t, h.browser().do("GET", "/bff/user", "X-CSRF", "1", "Origin", "http://localhost:5174", "Sec-Fetch-Site", "same-site"), 403, "csrf")
+}
+
 func TestStoreInTroubleIsNotSignedOut(t *testing.T) {
 	h := open(t, idptest.Config{}, nil)
 	in := h.browser()

@@ -15,6 +15,7 @@ import (
 
 	whatwg "github.com/nlnwa/whatwg-url/url"
 
+	"cloakroom/internal/urlpath"
 	"cloakroom/secret"
 )
 
@@ -239,7 +240,7 @@ func FuzzLoginQuery(f *testing.F) {
 			}
 		}
 		there := asBrowsersRead(t, publicURL, req.returnTo)
-		if there.Protocol() != "https:" || there.Host() != "app.example.com" || strings.HasPrefix(there.Pathname(), "//") || under(there.Pathname(), ownPath) {
+		if there.Protocol() != "https:" || there.Host() != "app.example.com" || strings.HasPrefix(there.Pathname(), "//") || urlpath.Under(there.Pathname(), ownPath) {
 			t.Errorf("%q leads to %s", query, there.Href(false))
 		}
 		if _, err := json.Marshal(req.params); err != nil {

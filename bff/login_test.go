@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"cloakroom/exchange/rule"
 	"cloakroom/internal/idptest"
 )
 
@@ -216,18 +217,24 @@ func TestConfigurationIsRefused(t *testing.T) {
 		"two providers of one name": func(c *Config) {
 			c.Frontend.Providers = append(slices.Clone(c.Frontend.Providers), LoginProvider{Provider: h.provider})
 		},
-		"an allowed origin by http":   func(c *Config) { c.Frontend.AllowedOrigins = []string{"http://spa.example.com"} },
-		"an allowed origin and path":  func(c *Config) { c.Frontend.AllowedOrigins = []string{"https://spa.example.com/"} },
-		"a cookie called login":       func(c *Config) { c.Frontend.CookieName = "login" },
-		"a cookie name with a space":  func(c *Config) { c.Frontend.CookieName = "my session" },
-		"a cookie for every site":     func(c *Config) { c.Frontend.CookieSameSite = http.SameSiteNoneMode },
-		"a user claim named session":  func(c *Config) { c.Frontend.UserClaims.Names = []string{"session"} },
-		"a document under /bff":       func(c *Config) { c.Frontend.Published = map[string]http.Handler{"/bff/keys": http.NotFoundHandler()} },
-		"a route under /bff":          func(c *Config) { c.Frontend.Routes = []Route{{Path: "/bff/x", Upstream: c.Frontend.URL}} },
-		"a color that is a rule":      func(c *Config) { c.Frontend.Pages.Color = "red;}" },
-		"a logo that is a program":    func(c *Config) { c.Frontend.Pages.Logo = []byte("#!/bin/sh") },
-		"a CSP directive of no kind":  func(c *Config) { c.Frontend.Headers.CSPAdd = map[string][]string{"report-uri": {"/x"}} },
-		"nothing to keep sessions in": func(c *Config) { c.Sessions = nil },
+		"an allowed origin by http":                    func(c *Config) { c.Frontend.AllowedOrigins = []string{"http://spa.example.com"} },
+		"an allowed origin by http on a loopback host": func(c *Config) { c.Frontend.AllowedOrigins = []string{"http://localhost:5173"} },
+		"an allowed origin by http elsewhere, beside a loopback URL": func(c *Config) {
+			c.Frontend.URL, c.Frontend.AllowedOrigins = &url.URL{Scheme: "http", Host: "localhost:8080"}, []string{"http://spa.example.com"}
+		},
+		"an allowed origin as no browser spells it": func(c *Config) { c.Frontend.AllowedOrigins = []string{"https://SPA.example.com:443"} },
+		"a user claim that computes sub":            func(c *Config) { c.Frontend.UserClaims.Values = map[string]*rule.Value{"sub": nil} },
+		"an allowed origin and path":                func(c *Config) { c.Frontend.AllowedOrigins = []string{"https://spa.example.com/"} },
+		"a cookie called login":                     func(c *Config) { c.Frontend.CookieName = "login" },
+		"a cookie name with a space":                func(c *Config) { c.Frontend.CookieName = "my session" },
+		"a cookie for every site":                   func(c *Config) { c.Frontend.CookieSameSite = http.SameSiteNoneMode },
+		"a user claim named session":                func(c *Config) { c.Frontend.UserClaims.Names = []string{"session"} },
+		"a document under /bff":                     func(c *Config) { c.Frontend.Published = map[string]http.Handler{"/bff/keys": http.NotFoundHandler()} },
+		"a route under /bff":                        func(c *Config) { c.Frontend.Routes = []Route{{Path: "/bff/x", Upstream: c.Frontend.URL}} },
+		"a color that is a rule":                    func(c *Config) { c.Frontend.Pages.Color = "red;}" },
+		"a logo that is a program":                  func(c *Config) { c.Frontend.Pages.Logo = []byte("#!/bin/sh") },
+		"a CSP directive of no kind":                func(c *Config) { c.Frontend.Headers.CSPAdd = map[string][]string{"report-uri": {"/x"}} },
+		"nothing to keep sessions in":               func(c *Config) { c.Sessions = nil },
 	} {
 		cfg := base
 		change(&cfg)

@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"cloakroom/internal/urlpath"
 )
 
 // read makes a request of what a browser would send, as the server does.
@@ -172,7 +174,7 @@ func TestCanonicalPathRefusesALengthThatIsNone(t *testing.T) {
 
 func TestCanonicalPathIsBoundedInTime(t *testing.T) {
 	worst := "/" + strings.Repeat("%25", (8<<10)/3)
-	if n := testing.AllocsPerRun(10, func() { _, _ = checkPath(worst) }); n > 20 {
+	if n := testing.AllocsPerRun(10, func() { _, _ = urlpath.Check(worst) }); n > 20 {
 		t.Errorf("%v allocations", n)
 	}
 	plain, _ := http.NewRequest("GET", "/api/orders/123?x=y", nil)
@@ -210,7 +212,7 @@ func FuzzCanonicalPath(f *testing.F) {
 			return
 		}
 		path, err := canonicalPath(r)
-		if err != nil && !errors.Is(err, errEncodedPath) {
+		if err != nil && !errors.Is(err, urlpath.ErrEncoded) {
 			return
 		}
 		route.serveUpstream(httptest.NewRecorder(), r, path, "", forwarded{})

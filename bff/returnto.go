@@ -3,6 +3,8 @@ package bff
 import (
 	"net/url"
 	"strings"
+
+	"cloakroom/internal/urlpath"
 )
 
 const maxReturnTo = 1 << 10
@@ -22,13 +24,13 @@ func cleanReturnTo(s string) (string, bool) {
 	}
 	rest, _, _ := strings.Cut(s, "#")
 	path, query, hasQuery := strings.Cut(rest, "?")
-	if encoded, err := checkPath(path); err != nil || encoded {
+	if encoded, err := urlpath.Check(path); err != nil || encoded {
 		return "", false
 	}
 	if hasQuery && checkQuery(query) != nil {
 		return "", false
 	}
-	if path == ownPath || strings.HasPrefix(path, ownPath+"/") {
+	if urlpath.Under(path, ownPath) {
 		return "", false
 	}
 	if _, err := url.Parse(s); err != nil { // a broken escape in the fragment

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"cloakroom/exchange/rule"
+	"cloakroom/internal/urlpath"
 	"cloakroom/token"
 )
 
@@ -92,7 +93,6 @@ type routes struct {
 // compiledRoute is a Route made ready to serve.
 type compiledRoute struct {
 	Route
-	allow    string // the Allow header of a 405 answer
 	upstream *upstream
 	spa      *spa
 }
@@ -107,7 +107,7 @@ func newRoutes(list []Route, cfg routeConfig) (*routes, error) {
 			faults = append(faults, fmt.Errorf("route %q: %w", route.Path, err))
 			continue
 		}
-		key := strings.TrimSuffix(route.Path, "/")
+		key := strings.TrimSuffix(route.Path, "/") // of "/"
 		if rs.byPath[key] != nil {
 			faults = append(faults, fmt.Errorf("route %q: there is another for this path", route.Path))
 			continue
@@ -135,7 +135,7 @@ func (rs *routes) compile(route Route, cfg routeConfig) (*compiledRoute, error) 
 		}
 	}
 	route.WebSocket = route.WebSocket || route.DevServer
-	c := &compiledRoute{Route: route, allow: strings.Join(route.Methods, ", ")}
+	c := &compiledRoute{Route: route}
 	if route.SPA != nil {
 		c.spa = newSPA(route, cfg.Fail)
 		return c, nil
@@ -148,10 +148,10 @@ func (rs *routes) compile(route Route, cfg routeConfig) (*compiledRoute, error) 
 }
 
 func (route *Route) check() error {
-	if err := checkPrefix(route.Path); err != nil {
+	if err := urlpath.CheckPrefix(route.Path); err != nil {
 		return err
 	}
-	if under(route.Path, ownPath) {
+	if urlpath.Under(route.Path, ownPath) {
 		return fmt.Errorf("%s is Cloakroom's own", ownPath)
 	}
 	if (route.Upstream == nil) == (route.SPA == nil) {
@@ -178,17 +178,17 @@ func (route *Route) checkUpstream() error {
 		return errors.New("upstream must be http(s)://host[:port][/path]")
 	}
 	if path := up.EscapedPath(); path != "" {
-		if encoded, err := checkPath(path); err != nil {
+		if encoded, err := urlpath.Check(path); err != nil {
 			return fmt.Errorf("upstream: %w", err)
 		} else if encoded {
-			return fmt.Errorf("upstream: %w", errEncodedPath)
+			return fmt.Errorf("upstream: %w", urlpath.ErrEncoded)
 		}
 	}
 	if route.StripPrefix != "" {
-		if err := checkPrefix(route.StripPrefix); err != nil {
+		if err := urlpath.CheckPrefix(route.StripPrefix); err != nil {
 			return fmt.Errorf("strip prefix: %w", err)
 		}
-		if !under(route.Path, strings.TrimSuffix(route.StripPrefix, "/")) {
+		if !urlpath.Under(route.Path, route.StripPrefix) {
 			return errors.New("strip prefix is not a prefix of the path")
 		}
 	}
@@ -204,24 +204,6 @@ func (route *Route) checkUpstream() error {
 		return errors.New("a user's token needs a session")
 	}
 	return nil
-}
-
-// checkPrefix wants a route's path in the only spelling a canonical path can have for it.
-func checkPrefix(path string) error {
-	if _, err := checkPath(path); err != nil {
-		return err
-	}
-	for i := range len(path) {
-		if kind := pathBytes[path[i]]; kind != plain && kind != slash {
-			return errors.New("path must be made of letters, digits, - . _ ~ and /, which have only one spelling")
-		}
-	}
-	return nil
-}
-
-// under tells whether path is prefix or below it; prefix has no slash at its end.
-func under(path, prefix string) bool {
-	return strings.HasPrefix(path, prefix) && (len(path) == len(prefix) || path[len(prefix)] == '/')
 }
 
 // match finds the route with the longest prefix of path, a canonical path, on segment boundaries.
@@ -241,13 +223,13 @@ func (rs *routes) match(path string) (*compiledRoute, bool) {
 
 var errNoRoute = errors.New("no route has this path")
 
-// find is the route that takes a path as checkPath found it: encoded, only one that keeps it does. The error is errNoRoute or
-// errEncodedPath.
+// find is the route that takes a path as urlpath.Check found it: encoded, only one that keeps it does. The error is errNoRoute or
+// urlpath.ErrEncoded.
 func (rs *routes) find(path string, encoded bool) (*compiledRoute, error) {
 	route, found := rs.match(path)
 	switch {
-	case encoded && (!found || !route.KeepEncodedPath || under(path, ownPath)):
-		return nil, errEncodedPath
+	case encoded && (!found || !route.KeepEncodedPath || urlpath.Under(path, ownPath)):
+		return nil, urlpath.ErrEncoded
 	case !found:
 		return nil, errNoRoute
 	}
@@ -256,7 +238,7 @@ func (rs *routes) find(path string, encoded bool) (*compiledRoute, error) {
 
 // FindRoute is the route that a Server of these would take for a path, which is as a browser sends it.
 func FindRoute(list []Route, path string) (Route, error) {
-	encoded, err := checkPath(path)
+	encoded, err := urlpath.Check(path)
 	if err != nil {
 		return Route{}, err
 	}
@@ -264,7 +246,7 @@ func FindRoute(list []Route, path string) (Route, error) {
 	if err != nil {
 		return Route{}, err
 	}
-	if under(path, ownPath) {
+	if urlpath.Under(path, ownPath) {
 		return Route{}, errNoRoute
 	}
 	found, err := rs.find(path, encoded)
@@ -276,6 +258,3 @@ func FindRoute(list []Route, path string) (Route, error) {
 
 // close gives up the idle connections to the upstreams; requests in flight keep theirs.
 func (rs *routes) close() { rs.transports.closeIdle() }
-
-// hasMethod tells whether the route takes the method; methods are case-sensitive (RFC 9110 section 9.1).
-func (c *compiledRoute) hasMethod(method string) bool { return slices.Contains(c.Methods, method) }

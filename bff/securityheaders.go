@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"cloakroom/web"
 )
 
 const (
@@ -61,13 +63,6 @@ type directive struct {
 	sources []string
 }
 
-// addableCSP are the directives that take sources and may be widened.
-var addableCSP = []string{
-	"child-src", "connect-src", "default-src", "font-src", "form-action", "frame-ancestors", "frame-src", "img-src", "manifest-src",
-	"media-src", "object-src", "base-uri", "script-src", "script-src-attr", "script-src-elem", "style-src", "style-src-attr",
-	"style-src-elem", "trusted-types", "worker-src",
-}
-
 // permissions gives the powerful features to the SPA itself and to no frame in it.
 const permissions = "browsing-topics=(), camera=(self), display-capture=(self), geolocation=(self), hid=(self), microphone=(self), " +
 	"midi=(self), payment=(self), serial=(self), usb=(self)"
@@ -116,13 +111,13 @@ func contentSecurityPolicy(base []directive, add map[string][]string) (string, e
 	var faults []error
 	for _, name := range slices.Sorted(maps.Keys(add)) {
 		sources := add[name]
-		if !slices.Contains(addableCSP, name) {
-			faults = append(faults, fmt.Errorf("content security policy: %q is no directive that can be widened", name))
+		if err := web.CheckDirective(name); err != nil {
+			faults = append(faults, fmt.Errorf("content security policy: %q %w", name, err))
 			continue
 		}
 		for _, source := range sources {
-			if source == "" || strings.ContainsFunc(source, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == ';' || r == ',' }) {
-				faults = append(faults, fmt.Errorf("content security policy: %q is no source for %s", source, name))
+			if err := web.CheckSource(source); err != nil {
+				faults = append(faults, fmt.Errorf("content security policy: %s: %q %w", name, source, err))
 			}
 		}
 		policy = widen(policy, name, sources)

@@ -13,6 +13,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"cloakroom/internal/telemetry"
+	"cloakroom/internal/urlpath"
 	"cloakroom/secret"
 	"cloakroom/session"
 	"cloakroom/web"
@@ -187,7 +188,7 @@ func (s *Server) serve(a *answer, r *http.Request) {
 		s.refuse(a, r, problem{name: problemBadPath, err: err})
 		return
 	}
-	if err == nil && under(path, ownPath) {
+	if err == nil && urlpath.Under(path, ownPath) {
 		s.endpoints.ServeHTTP(a, r)
 		return
 	}

@@ -99,7 +99,7 @@ func TestSPA(t *testing.T) {
 
 func TestSPABelowAPrefix(t *testing.T) {
 	for target, want := range map[string]string{"/app": "<!doctype html>home", "/app/": "<!doctype html>home", "/app/favicon.ico": "icon", "/app/orders": "<!doctype html>home"} {
-		if w := serveFrom(t, Route{Path: "/app/", SPA: bundle(), Session: None}, "GET", target, true, nil); w.Body.String() != want {
+		if w := serveFrom(t, Route{Path: "/app", SPA: bundle(), Session: None}, "GET", target, true, nil); w.Body.String() != want {
 			t.Errorf("%s: %d %q", target, w.Code, w.Body)
 		}
 	}

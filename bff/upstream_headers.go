@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"cloakroom/internal/urlpath"
 )
 
 // forwarded is what an upstream is told about a request, by Cloakroom alone.
@@ -271,7 +273,7 @@ func (u *upstream) publicLocation(location string) string {
 	if absolute && path == "" {
 		path = "/"
 	}
-	if !strings.HasPrefix(path, "/") || !under(path, u.base) {
+	if !strings.HasPrefix(path, "/") || !urlpath.Under(path, u.base) {
 		return location // relative to the request, or outside of what the route shows
 	}
 	if path = u.strip + path[len(u.base):]; path == "" {

@@ -125,7 +125,7 @@ func TestUserClaimsByRule(t *testing.T) {
 	h := open(t, idptest.Config{}, func(_ *house, cfg *Config) {
 		values := map[string]*rule.Value{}
 		for name, src := range map[string]string{
-			"boss": `id.email + "/" + session.id.substring(0, 0) + access.scope[0]`, "nothing": "id.nickname", "sub": `"overwritten"`,
+			"boss": `id.email + "/" + session.id.substring(0, 0) + access.scope[0]`, "nothing": "id.nickname",
 		} {
 			v, err := rule.CompileValue(src)
 			if err != nil {

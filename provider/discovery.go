@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -15,6 +14,8 @@ import (
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+
+	"cloakroom/internal/egress"
 )
 
 // Names of endpoints, as Config.Endpoints and Observe spell them.
@@ -216,7 +217,7 @@ func (p *Provider) warnAbout(m *metadata) {
 	if p.cfg.AccessTokenValidation == ByIntrospection && m.endpoints[EndpointIntrospection] == "" {
 		p.cfg.Warn("provider " + p.cfg.Name + ": its metadata names no introspection endpoint, so its access tokens cannot be exchanged (access_token_validation)")
 	}
-	if p.issuer.Scheme != "https" && !isLoopback(hostOf(p.issuer)) {
+	if p.issuer.Scheme != "https" && !egress.Loopback(hostOf(p.issuer)) {
 		p.cfg.Warn("provider " + p.cfg.Name + ": the issuer is plain http; tokens and the client secret travel unprotected")
 	}
 }
@@ -231,7 +232,7 @@ func (p *party) checkEndpoint(name, raw string) error {
 	named := p.client.egress.isNamed(hostOf(u))
 	switch {
 	case u.Scheme == "https":
-	case u.Scheme == "http" && isLoopback(hostOf(u)):
+	case u.Scheme == "http" && egress.Loopback(hostOf(u)):
 	case u.Scheme == "http" && p.issuer.Scheme == "http" && named:
 	default:
 		return fmt.Errorf("the %s endpoint is not https", name)
@@ -275,12 +276,4 @@ func parseIssuer(raw string) (*url.URL, error) {
 		return nil, errors.New("the issuer has a query, a fragment or a user") // OIDC Discovery section 3
 	}
 	return u, nil
-}
-
-func isLoopback(host string) bool {
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") { // RFC 6761 section 6.3
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
 }

@@ -62,9 +62,6 @@ func NewPages(b Brand) (*Pages, error) {
 	if !color.MatchString(b.Color) {
 		return nil, fmt.Errorf("page color %q: not #rgb or #rrggbb", b.Color)
 	}
-	if len(b.Logo) > maxLogo {
-		return nil, fmt.Errorf("page logo: over %d KiB", maxLogo>>10)
-	}
 	raw, err := pages.ReadFile("pages/style.css")
 	if err != nil {
 		return nil, fmt.Errorf("read style: %w", err)
@@ -81,9 +78,9 @@ func NewPages(b Brand) (*Pages, error) {
 			"'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 	}
 	if b.Logo != nil {
-		kind, err := imageType(b.Logo)
+		kind, err := LogoType(b.Logo)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("page logo: %w", err)
 		}
 		p.brand.Logo = template.URL("data:" + kind + ";base64," + base64.StdEncoding.EncodeToString(b.Logo)) //nolint:gosec // an image of a known type
 	}
@@ -136,14 +133,17 @@ func readableOn(color string) string {
 	return "#fff"
 }
 
-// imageType names the media type of a logo. An SVG is shown as an image, where its scripts do not run.
-func imageType(raw []byte) (string, error) {
+// LogoType names the media type of a logo, and refuses what cannot be one. An SVG is shown as an image, where its scripts do
+// not run.
+func LogoType(raw []byte) (string, error) {
 	kind := http.DetectContentType(raw)
 	switch {
+	case len(raw) > maxLogo:
+		return "", fmt.Errorf("is over %d KiB", maxLogo>>10)
 	case kind == "image/png", kind == "image/jpeg", kind == "image/gif", kind == "image/webp":
 		return kind, nil
 	case strings.HasPrefix(kind, "text/") && bytes.Contains(raw, []byte("<svg")):
 		return "image/svg+xml", nil
 	}
-	return "", errors.New("page logo: not an SVG, PNG, JPEG, GIF or WebP image")
+	return "", errors.New("is not an SVG, PNG, JPEG, GIF or WebP image")
 }

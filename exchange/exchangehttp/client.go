@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -15,6 +14,7 @@ import (
 	jose "github.com/go-jose/go-jose/v4"
 	"golang.org/x/sync/singleflight"
 
+	"cloakroom/internal/egress"
 	"cloakroom/secret"
 	"cloakroom/token"
 )
@@ -55,7 +55,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		return nil, errors.New("exchange client: the endpoint is not an absolute URL without user, query and fragment")
 	case endpoint.Scheme != "https" && endpoint.Scheme != "http":
 		return nil, errors.New("exchange client: the endpoint is neither https nor http")
-	case endpoint.Scheme == "http" && !cfg.PlainHTTP && !isLoopback(endpoint.Hostname()):
+	case endpoint.Scheme == "http" && !cfg.PlainHTTP && !egress.Loopback(endpoint.Hostname()):
 		return nil, errors.New("exchange client: tokens would go over plain http: use https, or set PlainHTTP")
 	}
 	who, err := newProof(cfg)
@@ -76,11 +76,6 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	c.http.Jar = nil
 	return c, nil
-}
-
-func isLoopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
 // Exchange returns a token for what is asked, from the cache while that is good. The error is an *Error where the exchange
