@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"cloakroom/cmd/cloakroom/config"
 )
@@ -33,8 +34,20 @@ func runCheck(args []string, env Env) int {
 		env.say("%s: %s\n", *path, count(len(faults), "fault"))
 		return exitFailed
 	}
-	env.say("%s: no faults (%s, %s, %s)\n", *path, count(len(file.Providers), "provider"), count(len(file.Routes), "route"), count(len(file.Exchange.Clients), "client"))
-	if *online && !checkOnline(file, env) {
+	return checkHouse(file, *path, *online, env)
+}
+
+// checkHouse puts together what serve would, and opens nothing: what serve would refuse is a fault, though none of the
+// configuration's own rules knows it.
+func checkHouse(file *config.File, path string, online bool, env Env) int {
+	h, err := assemble(file, slog.New(slog.DiscardHandler))
+	if err != nil {
+		env.say("%s: serve would refuse it: %v\n", path, err)
+		return exitFailed
+	}
+	defer func() { _ = h.store.Close() }()
+	env.say("%s: no faults (%s, %s, %s)\n", path, count(len(file.Providers), "provider"), count(len(file.Routes), "route"), count(len(file.Exchange.Clients), "client"))
+	if online && !checkOnline(h, env) {
 		return exitFailed
 	}
 	return exitDone

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/url"
 	"slices"
@@ -26,13 +25,7 @@ type probe struct {
 }
 
 // checkOnline asks everything at once and says what each answered, in order. It tells whether all is well.
-func checkOnline(file *config.File, env Env) bool {
-	h, err := assemble(file, slog.New(slog.DiscardHandler))
-	if err != nil {
-		env.say("online: %v\n", err)
-		return false
-	}
-	defer func() { _ = h.store.Close() }()
+func checkOnline(h *house, env Env) bool {
 	probes := h.probes()
 	said := make([]string, len(probes))
 	var all sync.WaitGroup

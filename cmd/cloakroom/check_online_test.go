@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -43,9 +44,14 @@ routes: [{path: /api, upstream: %q, audience: api}]
 			if err != nil {
 				t.Fatal(err)
 			}
+			h, err := assemble(file, slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = h.store.Close() }()
 			var out bytes.Buffer
 			code := exitDone
-			if !checkOnline(file, Env{Stdout: &out}) {
+			if !checkOnline(h, Env{Stdout: &out}) {
 				code = exitFailed
 			}
 			if code != c.code {

@@ -144,7 +144,8 @@ type Client struct {
 	Lifetime time.Duration `yaml:"lifetime" is:"positive"`
 	// SubjectTypes are the subject tokens it may present. Default: access_token.
 	SubjectTypes []string `yaml:"subject_types" each:"access_token id_token jwt session txn_token"`
-	// SubjectAudiences are the audiences whose minted tokens it may present or introspect. Default: its own name.
+	// SubjectAudiences are the audiences whose minted tokens it may present or introspect; an empty list: none.
+	// Default: its own name.
 	SubjectAudiences []string `yaml:"subject_audiences"`
 	// Actor says whether it acts for the subject: none, optional or required (an actor_token), or implicit (the client itself
 	// is the actor). Default: none.
@@ -161,7 +162,7 @@ func (c *Client) setDefaults() {
 
 // settle fills in the defaults that follow from other keys.
 func (c *Client) settle() {
-	if len(c.SubjectAudiences) == 0 {
+	if c.SubjectAudiences == nil {
 		c.SubjectAudiences = []string{c.Name}
 	}
 }

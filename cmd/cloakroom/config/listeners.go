@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"net/url"
 
+	"cloakroom/internal/egress"
 	"cloakroom/secret"
 )
 
@@ -25,7 +26,7 @@ type Public struct {
 	// PublishKeys serves the key set and the metadata here too. Default: false.
 	PublishKeys bool `yaml:"publish_keys"`
 	// HSTS is the max-age of Strict-Transport-Security in seconds, 0 for none. Default: one year where the URL is https;
-	// always 0 where it is not.
+	// where it is not, 0 and nothing else.
 	HSTS int `yaml:"hsts"`
 	// ContentSecurityPolicy changes the policy of the SPA's pages.
 	ContentSecurityPolicy ContentSecurityPolicy `yaml:"content_security_policy"`
@@ -37,7 +38,7 @@ type Public struct {
 // Secure and their prefix.
 func (p Public) Loopback() bool {
 	u, err := url.Parse(p.URL)
-	return err == nil && u.Scheme == "http" && loopbackHost(u.Hostname())
+	return err == nil && u.Scheme == "http" && egress.Loopback(u.Hostname())
 }
 
 // ContentSecurityPolicy changes the policy of the SPA's pages.

@@ -105,7 +105,7 @@ func defaults() *File {
 
 // settle fills in the defaults that follow from other keys.
 func (f *File) settle(r *report) {
-	if !f.publicIsHTTPS() {
+	if !f.publicIsHTTPS() && !r.given("public.hsts") {
 		f.Public.HSTS = 0 // a browser ignores it over plain HTTP (RFC 6797 section 8.1)
 	}
 	if !r.given("session.idle") {

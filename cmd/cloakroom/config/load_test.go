@@ -168,6 +168,18 @@ func TestReferencesAreReplacedAfterParsing(t *testing.T) {
 	}
 }
 
+func TestSubjectAudiencesAreItsOwnNameOrWhatIsListed(t *testing.T) {
+	for keys, want := range map[string][]string{"": {"caller"}, "subject_audiences: []": {}, "subject_audiences: [api]": {"api"}} {
+		f, err := Parse(filepath.Join(t.TempDir(), "c.yaml"), client(`auth: {secret: "${S2}"}, audiences: [api], actor: none, `+keys), lookup)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := f.Exchange.Clients[0].SubjectAudiences; !slices.Equal(got, want) {
+			t.Errorf("{%s}: %v, not %v", keys, got, want)
+		}
+	}
+}
+
 func TestSecretsDoNotPrint(t *testing.T) {
 	f, err := loadIn(t, folder(t, contractFiles), "testdata/minimal.yaml")
 	if err != nil {

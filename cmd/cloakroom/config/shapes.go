@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"cloakroom/internal/egress"
 )
 
 // shape checks a text by what its field's tag says it is, and returns it as the program uses it.
@@ -32,7 +34,7 @@ func (d *decoder) shape(shape, text string, n *node) (string, *trouble) {
 		return text, t
 	case "https":
 		u, t := httpURL(text, n)
-		if t == nil && u.Scheme != "https" && !loopbackHost(u.Hostname()) {
+		if t == nil && u.Scheme != "https" && !egress.Loopback(u.Hostname()) {
 			t = &trouble{n.shown() + " is not https", "use https://; plain http is for loopback hosts only"}
 		}
 		return text, t
@@ -125,7 +127,7 @@ func issuerShape(text string, https bool, n *node) *trouble {
 	if t != nil {
 		return t
 	}
-	if https && u.Scheme != "https" && !loopbackHost(u.Hostname()) {
+	if https && u.Scheme != "https" && !egress.Loopback(u.Hostname()) {
 		return &trouble{n.shown() + " is not https", "use the https:// issuer; plain http is for loopback hosts only"}
 	}
 	return nil

@@ -7,12 +7,15 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 	"time"
 
+	"cloakroom/internal/egress"
 	"cloakroom/internal/roots"
 	"cloakroom/secret"
+	"cloakroom/web"
 )
 
 // validator checks what no key can tell for itself: what is missing, what contradicts what. Every rule is one report.
@@ -53,13 +56,16 @@ func (v *validator) public() {
 	u, _ := url.Parse(p.URL)
 	switch {
 	case v.missing("public.url", p.URL, "write the one origin the browser sees, such as https://app.example.com"):
-	case u.Scheme == "http" && !loopbackHost(u.Hostname()):
+	case u.Scheme == "http" && !egress.Loopback(u.Hostname()):
 		v.at("public.url", "is http for a host that is not a loopback one: its cookies could be read and set by anyone on the way",
 			"use https:// (Cloakroom may stand behind a TLS terminator), or http://localhost for development")
 	case u.Scheme == "http" && p.TLS.CertFile != "":
 		v.at("public.tls.cert_file", "contradicts public.url, which is http", "write https:// there, or take the certificate out")
 	case u.Scheme == "http":
 		v.warn("public.url", "is plain http: cookies lose Secure and their prefix", "fine for development on this machine only")
+	}
+	if u != nil && u.Scheme == "http" && p.HSTS > 0 {
+		v.at("public.hsts", "says nothing for an http URL: a browser ignores it there", "take it out, or use https://") // RFC 6797 section 8.1
 	}
 	v.pair("public.tls", "cert_file", p.TLS.CertFile, "key_file", p.TLS.KeyFile)
 	v.certificate("public.tls.cert_file", p.TLS.CertFile, p.TLS.KeyFile)
@@ -70,26 +76,27 @@ func (v *validator) public() {
 	}
 	for i, origin := range p.AllowedOrigins {
 		at := fmt.Sprintf("public.allowed_origins[%d]", i)
-		if strings.HasPrefix(origin, "http:") && !p.Loopback() {
-			v.at(at, "is not https", "use https://")
+		if here := hostOf(origin); strings.HasPrefix(origin, "http:") && !(p.Loopback() && egress.Loopback(here)) {
+			v.at(at, "is not https", "use https://; http is for a loopback host beside public.url at one, in development")
 		} else if origin == p.URL && origin != "" {
 			v.at(at, "is public.url itself", "take it out: it is always allowed")
 		}
 	}
 	for directive, sources := range p.ContentSecurityPolicy.Add {
 		at := child("public.content_security_policy.add", directive)
-		if !cspDirective.MatchString(directive) {
-			v.at(at, "is not the name of a directive", "write it as img-src")
+		if err := web.CheckDirective(directive); err != nil {
+			v.at(at, err.Error(), "take it out, or name one of those")
 		}
 		for i, source := range sources {
-			if strings.ContainsAny(source, "; ,\t\r\n") || source == "" {
-				v.at(fmt.Sprintf("%s[%d]", at, i), "is not one source", "write each source as an item of its own, without ; or ,")
+			if err := web.CheckSource(source); err != nil {
+				v.at(fmt.Sprintf("%s[%d]", at, i), err.Error(), "write each source as an item of its own, in ASCII and without ; or ,")
 			}
 		}
 	}
 	if p.Pages.Color != "" && !hexColor.MatchString(p.Pages.Color) {
 		v.at("public.pages.color", "is not a hex colour", `write it as "#0b5" or "#00bb55"`)
 	}
+	v.logo("public.pages.logo_file", p.Pages.LogoFile)
 	if p.Pages.StringsFile != "" && !v.broken("public.pages.strings_file") {
 		if _, err := ReadWords(p.Pages.StringsFile); err != nil {
 			v.at("public.pages.strings_file", "is not a map of texts: "+err.Error(), "mend that file")
@@ -97,15 +104,34 @@ func (v *validator) public() {
 	}
 }
 
-var (
-	cspDirective = regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`)
-	hexColor     = regexp.MustCompile(`^#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})$`)
-)
+var hexColor = regexp.MustCompile(`^#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})$`)
+
+// hostOf is the host of a URL that was read already.
+func hostOf(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
+}
+
+// logo reports a file that is no logo.
+func (v *validator) logo(path, file string) {
+	if file == "" || v.broken(path) {
+		return
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		v.at(path, "cannot be read", "let Cloakroom's user read it")
+	} else if _, err := web.LogoType(raw); err != nil {
+		v.at(path, err.Error(), "name a small image: SVG, PNG, JPEG, GIF or WebP")
+	}
+}
 
 func (v *validator) internal() {
 	t := v.Internal.TLS
 	for path, text := range map[string]string{"internal.url": v.Internal.URL, "exchange.issuer": v.Exchange.Issuer} {
-		if u, err := url.Parse(text); err == nil && u.Scheme == "http" && !loopbackHost(u.Hostname()) && v.given(path) {
+		if u, err := url.Parse(text); err == nil && u.Scheme == "http" && !egress.Loopback(u.Hostname()) && v.given(path) {
 			v.warn(path, "is plain http: services send secrets and tokens to it in the clear", "give the internal listener a certificate, unless the network encrypts")
 		}
 	}
@@ -134,7 +160,7 @@ func (v *validator) admin() {
 	switch {
 	case v.Admin.Listen == "" && !v.broken("admin.listen"):
 		v.at("admin.listen", "is empty", `write it as "127.0.0.1:9090"`)
-	case err == nil && !loopbackHost(host) && v.Admin.Token == "" && !v.broken("admin.token"):
+	case err == nil && !egress.Loopback(host) && v.Admin.Token == "" && !v.broken("admin.token"):
 		v.at("admin.listen", "is not a loopback address, and there is no admin.token: anyone who reaches it could end sessions", "set admin.token, or listen at 127.0.0.1")
 	}
 }
@@ -221,8 +247,11 @@ func (v *validator) session() {
 		if c.Value.Source == "" {
 			at = fmt.Sprintf("session.user_claims[%d]", i)
 		}
-		if c.Name == "session" {
+		switch {
+		case c.Name == "session":
 			v.at(at, "is reserved: /bff/user tells the session itself under that name", "take another name")
+		case c.Name == "sub" && c.Value.Source != "":
+			v.at(at, "is reserved: /bff/user tells the provider's own sub under that name", "take another name, or take it out")
 		}
 	}
 }

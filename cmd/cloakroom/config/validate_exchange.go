@@ -1,9 +1,11 @@
 package config
 
 import (
+	"crypto/rsa"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"net/url"
 	"os"
 	"regexp"
 	"slices"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"cloakroom/exchange"
+	"cloakroom/internal/urlpath"
 	"cloakroom/token"
 )
 
@@ -25,6 +28,7 @@ func (v *validator) exchange() {
 		v.client(i)
 	}
 	v.signing()
+	v.published()
 }
 
 // mints reports that there is no issuer where something is minted.
@@ -50,6 +54,25 @@ func (v *validator) claimNames(path string, rules ClaimRules) {
 		if c.Name == "" {
 			v.at(child(path, c.Name), "is a claim without a name", "name it")
 		}
+	}
+}
+
+// published reports an issuer at whose path no metadata can be published on the public listener.
+func (v *validator) published() {
+	u, err := url.Parse(v.Exchange.Issuer)
+	if err != nil || !v.Public.PublishKeys {
+		return
+	}
+	path := strings.TrimSuffix(u.Path, "/")
+	if path == "" {
+		return
+	}
+	if encoded, err := urlpath.Check(path); err != nil || encoded || urlpath.Under(path, "/bff") {
+		at := "exchange.issuer"
+		if !v.given(at) {
+			at = "internal.url"
+		}
+		v.at(at, "has a path below which public.publish_keys cannot publish its metadata", "write another path, without /bff, escapes and what must be escaped, or no path")
 	}
 }
 
@@ -79,6 +102,7 @@ func (v *validator) signing() {
 
 // rsaKeys reports files that hold no RSA key to sign with.
 func (v *validator) rsaKeys(path string, files []string) {
+	var seen []*rsa.PrivateKey
 	for i, file := range files {
 		if file == "" {
 			continue
@@ -87,8 +111,16 @@ func (v *validator) rsaKeys(path string, files []string) {
 		if err != nil {
 			continue // it could be read a moment ago; serve will say
 		}
-		if _, err := token.LoadRSAKeys(raw); err != nil {
-			v.at(fmt.Sprintf("%s[%d]", path, i), "holds no RSA key to sign with: "+err.Error(), "name the private key's file (PEM, PKCS#8 or PKCS#1, 2048 bits or more)")
+		at := fmt.Sprintf("%s[%d]", path, i)
+		keys, err := token.LoadRSAKeys(raw)
+		if err != nil {
+			v.at(at, "holds no RSA key to sign with: "+err.Error(), "name the private key's file (PEM, PKCS#8 or PKCS#1, 2048 bits or more)")
+		}
+		for _, key := range keys {
+			if slices.ContainsFunc(seen, func(k *rsa.PrivateKey) bool { return k.PublicKey.Equal(&key.PublicKey) }) {
+				v.at(at, "holds an RSA key that was named already", "name each key once")
+			}
+			seen = append(seen, key)
 		}
 	}
 }
@@ -97,7 +129,7 @@ func (v *validator) rsaKeys(path string, files []string) {
 var audienceName = regexp.MustCompile(`^[!-~]{1,200}$`)
 
 func (v *validator) audienceName(path, name string) {
-	if name != "" && (!audienceName.MatchString(name) || strings.ContainsAny(name, `"\`)) {
+	if !audienceName.MatchString(name) || strings.ContainsAny(name, `"\`) {
 		v.at(path, "is not the name of an audience", "use letters, digits and punctuation, without spaces and quotes")
 	}
 }
@@ -122,6 +154,24 @@ func (v *validator) audience(i int) {
 	}
 	v.egress(child(child(path, "encrypt"), "jwks_uri"), a.Encrypt.JWKSURI)
 	v.egress(child(child(path, "decide"), "url"), a.Decide.URL)
+	v.unused(a, path)
+}
+
+// unused reports how tokens are encrypted, or how long a decision may take, where there is no key set and no decision point.
+func (v *validator) unused(a *Audience, path string) {
+	fresh := Audience{}
+	fresh.setDefaults()
+	encrypt, decide := child(path, "encrypt"), child(path, "decide")
+	if a.Encrypt.JWKSFile == "" && a.Encrypt.JWKSURI == "" && !v.broken(child(encrypt, "jwks_file")) && !v.broken(child(encrypt, "jwks_uri")) {
+		for key, differs := range map[string]bool{"algorithm": a.Encrypt.Algorithm != fresh.Encrypt.Algorithm, "encryption": a.Encrypt.Encryption != fresh.Encrypt.Encryption} {
+			if differs {
+				v.at(child(encrypt, key), "says nothing without jwks_file or jwks_uri", "name the audience's public keys, or take it out")
+			}
+		}
+	}
+	if a.Decide.URL == "" && a.Decide.Timeout != fresh.Decide.Timeout && !v.broken(child(decide, "url")) {
+		v.at(child(decide, "timeout"), "says nothing without url", "name the decision point, or take it out")
+	}
 }
 
 // audienceNames are those that have a policy, and those that only a route names.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -47,11 +48,30 @@ func (v *validator) providers() {
 		if !p.RequirePKCE && !v.broken(child(path, "require_pkce")) {
 			v.warn(child(path, "require_pkce"), "is false: a stolen code could be redeemed where the provider does not check PKCE", "leave it at true unless the provider's metadata is wrong")
 		}
-		if p.Issuer != "" && p.Issuer == v.Exchange.Issuer {
-			v.at(child(path, "issuer"), "is the exchange's own issuer", "give exchange.issuer (or internal.url) another URL")
+		v.providerTwice(i, child(path, "issuer"))
+	}
+}
+
+// providerTwice: whose a token is, and who may sign in with it, must follow from its issuer alone.
+func (v *validator) providerTwice(i int, at string) {
+	p := v.Providers[i]
+	if p.Issuer == "" {
+		return
+	}
+	if p.Issuer == v.ownIssuer() {
+		v.at(at, "is the exchange's own issuer", "give exchange.issuer (or internal.url) another URL")
+	}
+	for _, other := range v.Providers[:i] {
+		if other.Issuer == p.Issuer {
+			v.at(at, "is that of the provider "+other.Name+" already: its tokens say only their issuer, not which of the two they belong to",
+				"keep one; login_params let /bff/login ask it for another way to sign in, and accepted_clients let the exchange take tokens of its other clients")
+			return
 		}
 	}
 }
+
+// ownIssuer is `iss` of what is minted; where there is no issuer nothing is minted, and the public URL stands for it.
+func (v *validator) ownIssuer() string { return cmp.Or(v.Exchange.Issuer, v.Public.URL) }
 
 func (v *validator) clientAuthentication(p *Provider, path string) {
 	method, secret := child(path, "token_endpoint_auth_method"), child(path, "client_secret")
@@ -186,7 +206,7 @@ func (v *validator) issuerTwice(issuer *Issuer, path string) {
 	if issuer.Issuer == "" {
 		return
 	}
-	if issuer.Issuer == v.Exchange.Issuer {
+	if issuer.Issuer == v.ownIssuer() {
 		v.at(at, "is the exchange's own issuer", "take it out: its own tokens are known")
 	}
 	for _, p := range v.Providers {

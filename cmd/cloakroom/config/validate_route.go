@@ -1,10 +1,14 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
 	"strings"
+
+	"cloakroom/internal/egress"
+	"cloakroom/internal/urlpath"
 )
 
 func (v *validator) routes() {
@@ -35,11 +39,10 @@ func (v *validator) routePath(i int, path string) {
 	if v.missing(at, p, "write the path's prefix, such as /api/orders") {
 		return
 	}
-	if problem, remedy := badPrefix(p); problem != "" {
-		v.at(at, problem, remedy)
+	if v.prefix(at, p) {
 		return
 	}
-	if under(p, "/bff") {
+	if urlpath.Under(p, "/bff") {
 		v.at(at, "is Cloakroom's own", "take a path that is not /bff or below it")
 	}
 	for j := range i {
@@ -49,28 +52,13 @@ func (v *validator) routePath(i int, path string) {
 	}
 }
 
-// badPrefix tells why a text is no path in its one canonical spelling.
-func badPrefix(p string) (problem, remedy string) {
-	const spelling = "write it as the browser's address has it, such as /api/orders"
-	switch {
-	case p == "/":
-	case !strings.HasPrefix(p, "/"):
-		return "does not begin with /", spelling
-	case strings.HasSuffix(p, "/"):
-		return "ends with /", "leave the last / out: a prefix holds for everything below it"
-	case strings.ContainsAny(p, "%;?#\\*"):
-		return `has one of % ; ? # \ *`, spelling + " (a prefix has no pattern)"
-	case strings.ContainsFunc(p, func(c rune) bool { return c <= ' ' || c >= 0x7f }):
-		return "has a character that a path cannot hold as it is", spelling
-	case slices.ContainsFunc(strings.Split(p[1:], "/"), func(s string) bool { return s == "" || s == "." || s == ".." }):
-		return "has an empty segment, . or ..", spelling
+// prefix reports a text that is no path in its one canonical spelling, and tells whether it did.
+func (v *validator) prefix(at, p string) bool {
+	fault, bad := errors.AsType[urlpath.Fault](urlpath.CheckPrefix(p))
+	if bad {
+		v.at(at, string(fault), "write it as the browser's address has it, such as /api/orders: it holds for everything below, without a / at its end and without a pattern")
 	}
-	return "", ""
-}
-
-// under tells whether a path is prefix or below it, on segment boundaries.
-func under(path, prefix string) bool {
-	return path == prefix || strings.HasPrefix(path, strings.TrimSuffix(prefix, "/")+"/")
+	return bad
 }
 
 func (v *validator) target(r *Route, path string) {
@@ -86,15 +74,30 @@ func (v *validator) target(r *Route, path string) {
 	case len(set) == 0 && !v.broken(path):
 		v.at(path, "has no target", "set upstream: http://host:port, or spa: FOLDER")
 	}
-	v.egress(child(path, "upstream"), r.Upstream)
-	v.egress(child(path, "spa_dev"), r.SPADev)
+	for key, target := range map[string]string{"upstream": r.Upstream, "spa_dev": r.SPADev} {
+		v.egress(child(path, key), target)
+		v.targetPath(child(path, key), target)
+	}
 	if r.StripPrefix != "" {
 		at := child(path, "strip_prefix")
-		if problem, remedy := badPrefix(r.StripPrefix); problem != "" {
-			v.at(at, problem, remedy)
-		} else if r.Path != "" && !under(r.Path, r.StripPrefix) {
+		if !v.prefix(at, r.StripPrefix) && r.Path != "" && !urlpath.Under(r.Path, r.StripPrefix) {
 			v.at(at, "is not a prefix of the route's path", "write /api for /api/orders")
 		}
+	}
+}
+
+// targetPath reports a target whose path has more than one reading.
+func (v *validator) targetPath(at, target string) {
+	u, err := url.Parse(target)
+	if err != nil || u.Path == "" {
+		return
+	}
+	encoded, err := urlpath.Check(u.EscapedPath())
+	if err == nil && encoded {
+		err = urlpath.ErrEncoded
+	}
+	if fault, bad := errors.AsType[urlpath.Fault](err); bad {
+		v.at(at, "has a path that "+string(fault), "write the path as the service itself has it, or only http://host:port")
 	}
 }
 
@@ -124,7 +127,9 @@ func (v *validator) routeToken(r *Route, path string) {
 		at = path
 	}
 	v.mints(child(at, "audience"))
-	v.audienceName(child(at, "audience"), r.Token.Audience)
+	if r.Token.Audience != "" {
+		v.audienceName(child(at, "audience"), r.Token.Audience)
+	}
 	v.grantable(child(at, "scope"), r.Token.Scope, []string{r.Token.Audience})
 }
 
@@ -139,6 +144,9 @@ func (v *validator) routeSession(r *Route, path string) {
 		v.at(at, "is none, so there is no access token to send", "set session: required or optional, or token: none")
 	case r.Session == "none" && r.Token.Kind == TokenMinted && r.Token.As != "service":
 		v.at(at, "is none, so there is nobody to mint a token for", "set session: required or optional, or token: {audience: …, as: service}")
+	}
+	if r.Session == "none" && r.CSRF == "fetch-metadata" {
+		v.at(child(path, "csrf"), "says nothing where session is none: nothing is asked there that a forged request could abuse", "take it out, or set session: required")
 	}
 	if r.Session == "none" && v.given(child(path, "no_session")) && r.NoSession != v.defaultNoSession(r) {
 		v.at(child(path, "no_session"), "says nothing where session is none", "take it out, or set session: required")
@@ -173,7 +181,7 @@ func (v *validator) routeMethods(r *Route, path string) {
 
 // development reports what is not for people's use.
 func (v *validator) development(at string) {
-	if u, err := url.Parse(v.Public.URL); err == nil && u.Host != "" && !loopbackHost(u.Hostname()) {
+	if u, err := url.Parse(v.Public.URL); err == nil && u.Host != "" && !egress.Loopback(u.Hostname()) {
 		v.at(at, "is for development: its pages come with a weaker policy, and it shows the source", "build the SPA and write spa: FOLDER, or set public.url to http://localhost:PORT")
 	}
 }

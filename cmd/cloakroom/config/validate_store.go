@@ -83,6 +83,9 @@ func (v *validator) storeURL(u *url.URL, hosts []string) {
 	} else if cluster && n > 0 {
 		v.at(path, "names a database, and a cluster has only 0", "take the number off")
 	}
+	if u.Fragment != "" {
+		v.at(path, "has a fragment", "take off what follows the #; a # in a password is written %23")
+	}
 	for name := range u.Query() {
 		if name != "master" || !sentinel {
 			v.at(path, "has a parameter that is not known", "only redis-sentinel:// has one: ?master=NAME; the rest are keys of store")
@@ -111,12 +114,14 @@ func (v *validator) memory(remote bool) {
 	if remote && len(v.File.Secrets) > 0 {
 		v.warn(path, "is memory: at a public URL: sessions are lost at a restart, and there can be one replica only", "use Redis")
 	}
-	given := map[string]string{
-		"username": v.Store.Username, "password": v.Store.Password.Reveal(), "sentinel_username": v.Store.SentinelUsername,
-		"sentinel_password": v.Store.SentinelPassword.Reveal(), "ca_file": v.Store.CAFile, "cert_file": v.Store.CertFile, "key_file": v.Store.KeyFile,
+	fresh := defaults().Store
+	given := map[string]bool{
+		"username": v.Store.Username != "", "password": v.Store.Password != "", "sentinel_username": v.Store.SentinelUsername != "",
+		"sentinel_password": v.Store.SentinelPassword != "", "ca_file": v.Store.CAFile != "", "cert_file": v.Store.CertFile != "", "key_file": v.Store.KeyFile != "",
+		"prefix": v.Store.Prefix != fresh.Prefix, "timeout": v.Store.Timeout != fresh.Timeout,
 	}
-	for key, value := range given {
-		if value != "" {
+	for key, set := range given {
+		if set {
 			v.at(child("store", key), "says nothing for the memory store", "set store.url to a Redis, or take it out")
 		}
 	}

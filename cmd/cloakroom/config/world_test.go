@@ -41,7 +41,7 @@ func quiet(t *testing.T, faults Faults) {
 	}
 }
 
-// folder makes files by relative path; a content of "cert", "key", "keyset", "rsa" or "secret" is made up.
+// folder makes files by relative path; a content of "cert", "key", "keyset" or "secret" is made up.
 func folder(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -54,8 +54,6 @@ func folder(t *testing.T, files map[string]string) string {
 			content = string(pair.Cert)
 		case "key":
 			content = string(pair.Key)
-		case "rsa":
-			content = rsaPEM(t)
 		case "secret":
 			content = secretKeys[0] + "\n"
 		case "keyset": // of RFC 7515 appendix A.3
