@@ -282,7 +282,7 @@ func (s *Server) open(w http.ResponseWriter, r *http.Request, p LoginProvider, t
 		if id == "" {
 			continue
 		}
-		if err := s.hasEnded(ctx, s.sessions.End(ctx, id, "revoked")); err != nil {
+		if err := s.hasEnded(ctx, s.sessions.End(ctx, id, replaced)); err != nil {
 			s.takeBack(ctx, begun)
 			return nil, fmt.Errorf("end the older session: %w", err)
 		}

@@ -1,11 +1,14 @@
 package bff
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"cloakroom/internal/idptest"
 )
@@ -303,6 +306,45 @@ func TestSignInReplacesTheOlderSession(t *testing.T) { // D2.4, ASVS 7.2.4
 	thief := h.browser()
 	thief.cookies["__Host-Http-session"] = older
 	wantProblem(t, thief.fetch("GET", "/bff/user"), 401, "no-session")
+}
+
+func TestSigningInAnewCostsTheBrowserNothing(t *testing.T) {
+	h, _, address := withSockets(t)
+	b := h.browser()
+	b.signIn("alice")
+	before := h.browser() // the same one, before the answer to the callback reached it
+	before.cookies["__Host-Http-session"] = b.cookies["__Host-Http-session"]
+	events, socket := b.events(t, address), b.mustDial(t, address, "/live")
+	events.hears(t, ":\n")
+
+	b.signIn("alice")
+	late := before.fetch("GET", "/api/orders")
+	wantProblem(t, late, 401, "no-session")
+	if touches(late, "__Host-Http-session") {
+		t.Error("an answer that comes late takes the new cookie away")
+	}
+	if res := before.fetch("GET", "/api/optional"); res.StatusCode != http.StatusOK || touches(res, "__Host-Http-session") {
+		t.Errorf("where a session is optional: %d, cookies %v", res.StatusCode, res.Cookies())
+	}
+	events.ends(t)
+	if strings.Contains(events.heard(), "session-ended") {
+		t.Error("the other tabs are told that nobody is signed in")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if _, _, err := socket.Read(ctx); websocket.CloseStatus(err) != websocket.StatusGoingAway {
+		t.Errorf("the socket ended with %v", err)
+	}
+	if !b.signedIn() || !strings.Contains(h.logs.String(), `"reason":"replaced"`) {
+		t.Error("not signed in, or no audit line")
+	}
+
+	after := h.browser()
+	after.cookies["__Host-Http-session"] = b.cookies["__Host-Http-session"]
+	b.fetch("POST", "/bff/logout")
+	if !clears(after.fetch("GET", "/api/orders"), "__Host-Http-session") {
+		t.Error("the cookie of a session that was not replaced stays")
+	}
 }
 
 func TestPlantedCookieIsNotAdopted(t *testing.T) { // session fixation, D2.4

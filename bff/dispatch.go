@@ -112,7 +112,7 @@ func (s *Server) freshen(w http.ResponseWriter, r *http.Request, v visitor, rout
 	case err == nil:
 		return found, true
 	case errors.Is(err, session.ErrNotFound), errors.Is(err, session.ErrUnavailable):
-		s.lostSession(w, r, d, err)
+		s.lostSession(w, r, v.ticket, d, err)
 	case errors.Is(err, provider.ErrNonsense), errors.Is(err, provider.ErrRejected):
 		s.refuse(w, r, problem{name: problemLoginFailed, status: http.StatusBadGateway, err: err})
 	default:

@@ -51,7 +51,7 @@ func (s *Server) events(c echo.Context, v visitor) {
 			return say(":\n\n") // so that nothing in between takes the stream for dead
 		}
 	})
-	if ended {
+	if ended && reason != replaced { // otherwise the browser comes back, with the cookie of the later session
 		_ = say(fmt.Sprintf("event: session-ended\ndata: {\"reason\":%q}\n\n", reason))
 	}
 }

@@ -75,10 +75,10 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, d demand) (v visi
 	switch {
 	case err == nil:
 	case errors.Is(err, session.ErrNotFound) && d.session == Optional:
-		s.cookies.clearSession(w)
+		s.forget(w, ticket)
 		return visitor{}, true
 	default:
-		s.lostSession(w, r, d, err)
+		s.lostSession(w, r, ticket, d, err)
 		return visitor{}, false
 	}
 	if stale {
@@ -218,13 +218,32 @@ func (s *Server) noSession(w http.ResponseWriter, r *http.Request, d demand, err
 
 // lostSession answers a request whose session cannot be had. Only what the store said costs a cookie: what it did not say is
 // no reason to sign anyone out.
-func (s *Server) lostSession(w http.ResponseWriter, r *http.Request, d demand, err error) {
+func (s *Server) lostSession(w http.ResponseWriter, r *http.Request, ticket session.Ticket, d demand, err error) {
 	if !errors.Is(err, session.ErrNotFound) {
 		s.refuse(w, r, problem{name: problemStoreUnavailable, err: err})
 		return
 	}
-	s.cookies.clearSession(w)
+	s.forget(w, ticket)
 	s.noSession(w, r, d, err)
+}
+
+// replaced is the reason for which a later sign-in in the same browser ends a session. The browser is signed in: its cookie is not
+// cleared, and it is not told of an end.
+const replaced = "replaced"
+
+// forget clears the cookie of a session that is gone. Where a later one has replaced it, the browser may have that one's cookie already
+// when this answer comes, and would lose it.
+func (s *Server) forget(w http.ResponseWriter, ticket session.Ticket) {
+	changes, stop := s.sessions.Watch(ticket.ID())
+	defer stop()
+	select {
+	case change := <-changes:
+		if change.Reason == replaced {
+			return
+		}
+	default:
+	}
+	s.cookies.clearSession(w)
 }
 
 // redirect sends the browser to a location that is ours or a provider's, never to what a caller sent unchecked.

@@ -43,7 +43,7 @@ func (s *Server) slide(w http.ResponseWriter, r *http.Request, v visitor, d dema
 	case err == nil:
 		return found, true
 	case errors.Is(err, session.ErrNotFound):
-		s.lostSession(w, r, d, err)
+		s.lostSession(w, r, v.ticket, d, err)
 		return nil, false
 	}
 	if r.Context().Err() == nil { // otherwise the browser did not wait

@@ -14,6 +14,7 @@ import (
 var (
 	goingAway     = goodbye{1001, "shutting down"}
 	noAnswer      = goodbye{1001, "no answer to a ping"}
+	replacedByNew = goodbye{1001, "signed in anew"}
 	sessionEnded  = goodbye{1008, "session ended"}
 	messageTooBig = goodbye{1009, "message too big"}
 )
@@ -116,9 +117,13 @@ func (s *Server) carry(ctx context.Context, v visitor, t *tunnel) {
 	attended := make(chan struct{})
 	go func() {
 		defer close(attended)
-		if _, ended := s.attend(ctx, v, func(news) error { return nil }); ended {
+		reason, ended := s.attend(ctx, v, func(news) error { return nil })
+		switch {
+		case ended && reason == replaced:
+			bye <- replacedByNew
+		case ended:
 			bye <- sessionEnded
-		} else if s.sockets.Err() != nil {
+		case s.sockets.Err() != nil:
 			bye <- goingAway
 		}
 	}()
