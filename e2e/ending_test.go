@@ -71,23 +71,23 @@ func (p *pair) socket(t *testing.T, at *cloakroom, cookie string) *websocket.Con
 	return c
 }
 
-// stream opens the event stream at a replica; what it says comes line by line, until it ends.
-func (p *pair) stream(t *testing.T, at *cloakroom, cookie string) <-chan string {
+// stream opens a stream at a replica; what it says comes line by line, until it ends.
+func (p *pair) stream(t *testing.T, at *cloakroom, path, cookie string) <-chan string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at.at("/bff/events"), nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at.at(path), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	r.Header.Set("X-CSRF", "1")
 	r.Header.Set("Cookie", cookie)
 	res, err := at.client.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if res.StatusCode != http.StatusOK {
-		t.Fatalf("events: %d", res.StatusCode)
+		t.Fatalf("%s: %d", path, res.StatusCode)
 	}
 	said := make(chan string, 100)
 	go func() {
@@ -200,7 +200,7 @@ func TestASessionEndedOnOneReplicaIsOverOnTheOtherWithinASecond(t *testing.T) {
 		cookie := p.signIn(t)
 		_, who := p.ask(t, p.b, "GET", "/bff/user", cookie)
 		sub, id := between(who, `"sub":"`, `"`), between(who, `"id":"`, `"`)
-		c, events := p.socket(t, p.b, cookie), p.stream(t, p.b, cookie)
+		c, events := p.socket(t, p.b, cookie), p.stream(t, p.b, "/bff/events", cookie)
 		status, minted := p.ask(t, p.b, "GET", "/api/orders", cookie) // and the cache is warm
 		if status != http.StatusOK || !p.active(t, p.b, minted) {
 			t.Fatalf("before: %d %s", status, minted)
@@ -256,6 +256,30 @@ func TestASessionEndedOnOneReplicaIsOverOnTheOtherWithinASecond(t *testing.T) {
 	}
 }
 
+// What an upstream streams through replica B, in pieces or in silence.
+func TestWhatAnUpstreamStreamsEndsWithItsSessionOnTheOtherReplica(t *testing.T) {
+	const limit = time.Second
+	p := startPair(t)
+	for _, way := range p.waysToEnd(t) {
+		for _, every := range []string{"20ms", "1h"} {
+			cookie := p.signIn(t)
+			_, who := p.ask(t, p.b, "GET", "/bff/user", cookie)
+			said := p.stream(t, p.b, "/api/orders?every="+every, cookie)
+			began := time.Now()
+			way.end(cookie, between(who, `"id":"`, `"`), between(who, `"sub":"`, `"`))
+			late := time.After(limit)
+			for open := true; open; {
+				select {
+				case _, open = <-said:
+				case <-late:
+					t.Fatalf("%s: a line every %s goes on", way.name, every)
+				}
+			}
+			t.Logf("%s, a line every %s: %s", way.name, every, time.Since(began))
+		}
+	}
+}
+
 // SIGTERM while streams and sockets are open: they end in time and with the right word, and nobody is signed out.
 func TestSIGTERMUnderLoadWithWebsockets(t *testing.T) {
 	p := startPair(t)
@@ -264,7 +288,7 @@ func TestSIGTERMUnderLoadWithWebsockets(t *testing.T) {
 	for range 20 {
 		sockets = append(sockets, p.socket(t, p.b, cookie))
 	}
-	events := p.stream(t, p.b, cookie)
+	events := p.stream(t, p.b, "/bff/events", cookie)
 	failed := make(chan string, 1000)
 	var load sync.WaitGroup
 	for range 4 {

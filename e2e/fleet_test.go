@@ -21,7 +21,7 @@ import (
 
 // fleet is replicas of one Cloakroom with no load balancer before them: a test chooses whom it asks. With them come one
 // provider, which can be killed, and one upstream, which answers with the token it was sent, after the pause that is asked for,
-// and says back what comes over a WebSocket.
+// or a line every so often, and says back what comes over a WebSocket.
 type fleet struct {
 	replicas []*cloakroom
 	provider *idptest.Provider
@@ -104,11 +104,29 @@ func echo(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if every, err := time.ParseDuration(r.URL.Query().Get("every")); err == nil {
+		murmur(w, r, every)
+		return
+	}
 	if r.Header.Get("Upgrade") == "" {
 		_, _ = io.WriteString(w, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
 		return
 	}
 	echoSocket(w, r)
+}
+
+// murmur says a line every now and then, for as long as somebody listens.
+func murmur(w http.ResponseWriter, r *http.Request, every time.Duration) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	for {
+		_, _ = io.WriteString(w, ":\n")
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-time.After(every):
+		case <-r.Context().Done():
+			return
+		}
+	}
 }
 
 // echoSocket says what it is told, for as long as it is.
