@@ -67,7 +67,10 @@ export declare function user(options?: { slide?: boolean; signal?: AbortSignal }
 /** Leaves the page to sign in. */
 export declare function login(params?: LoginParams): void;
 
-/** Ends the session here and at the provider, and leaves the page. Rejects, and stays, when it could not be ended. */
+/**
+ * Ends the session here and at the provider, and leaves the page. Rejects, and stays, when it could not be ended. Amazon Cognito does not
+ * tell where the browser was to come back to: from there it comes to `/`, and not to returnTo.
+ */
 export declare function logout(options?: { returnTo?: string }): Promise<void>;
 
 /** The browser's fetch, with the header that Cloakroom asks of this app's requests. */

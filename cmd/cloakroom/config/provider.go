@@ -53,7 +53,8 @@ type Provider struct {
 	UserInfo string `yaml:"userinfo" enum:"auto never"`
 	// IDTokenHint sends the ID token to the provider's logout. Default: auto, by profile.
 	IDTokenHint string `yaml:"id_token_hint" enum:"auto never always"`
-	// AccessTokenValidation is how a subject token of this provider is understood at the exchange. Default: by profile.
+	// AccessTokenValidation is how a subject token of this provider is understood at the exchange; an introspection must say by
+	// token_type that it is an access token, or a refresh token would do. Default: by profile.
 	AccessTokenValidation string `yaml:"access_token_validation" enum:"jwt introspection userinfo"`
 	// AcceptedAudiences are those of subject tokens. Default: the client id.
 	AcceptedAudiences []string `yaml:"accepted_audiences"`
