@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"cloakroom/internal/telemetry"
 	"cloakroom/web"
@@ -168,7 +169,7 @@ func writeJSON(w http.ResponseWriter, status int, kind string, body any) {
 // bounded cuts what a caller sent to a length that may be kept or logged.
 func bounded(s string, n int) string {
 	if len(s) > n {
-		return s[:n]
+		return strings.ToValidUTF8(s[:n], "")
 	}
 	return s
 }

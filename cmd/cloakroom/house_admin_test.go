@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"cloakroom/cmd/cloakroom/config"
 	"cloakroom/internal/telemetry"
 	"cloakroom/session"
+	"cloakroom/session/sessiontest"
 )
 
 // adminHouse is a house with two providers and an admin listener, and what it wrote to its log.
@@ -269,5 +271,25 @@ func TestTheAdminCommandsSayWhatTheListenerSays(t *testing.T) {
 	t.Setenv("ADMIN_TOKEN", "not the one it was started with")
 	if code, _, errs := cloakroom("keys list --config FILE"); code != exitFailed || !strings.Contains(errs, "401") {
 		t.Errorf("with another token: %d %s", code, errs)
+	}
+}
+
+// What has ended has ended, though nobody could be told: an operator who had to ask again would find nothing.
+func TestAdminEndsThoughNotEveryReplicaIsTold(t *testing.T) {
+	server := sessiontest.StartRedis(t)
+	a := newAdminHouse(t, fmt.Sprintf(`
+admin: {listen: "LISTEN"}
+store: {url: "redis://%s", timeout: 5s}
+secrets: [AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=]
+`, server.Addr))
+	t.Cleanup(func() { _ = a.store.Close() })
+	a.begin(mainIssuer, "alice")
+	a.begin(otherIssuer, "alice")
+	server.Do(t, "ACL", "SETUSER", "default", "-publish")
+	if code, _, body := a.ask("DELETE", "/admin/sessions?sub=alice"); code != 200 || strings.TrimSpace(body) != `{"ended":2}` {
+		t.Errorf("%d %s", code, body)
+	}
+	if !strings.Contains(a.logs.String(), "has ended for some seconds") {
+		t.Errorf("the log does not tell: %s", a.logs)
 	}
 }
