@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"syscall"
 	"time"
@@ -50,5 +51,29 @@ func (c stillborn) SyscallConn() (syscall.RawConn, error) { return nil, c.err }
 type secured struct{ *tls.Conn }
 
 func (c secured) SyscallConn() (syscall.RawConn, error) {
-	return c.NetConn().(syscall.Conn).SyscallConn()
+	raw, err := c.NetConn().(syscall.Conn).SyscallConn()
+	return beneath{raw}, err
+}
+
+// beneath is the socket under TLS, for the pool's look at it. What has arrived there need not be an answer: it may be a session
+// ticket (RFC 8446 section 4.6.1), or the word that the other side closes. The pool would read what it takes for an answer, and wait
+// for it without end. A connection of which nobody awaits anything and to which something came is given up.
+type beneath struct{ syscall.RawConn }
+
+var errSpokenTo = errors.New("something came over an idle connection")
+
+func (b beneath) Read(look func(fd uintptr) (done bool)) error {
+	var spoken bool
+	err := b.RawConn.Read(func(fd uintptr) bool {
+		var first [1]byte
+		n, _, err := syscall.Recvfrom(int(fd), first[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		if spoken = n > 0 && err == nil; spoken {
+			return true
+		}
+		return look(fd)
+	})
+	if err == nil && spoken {
+		return errSpokenTo
+	}
+	return err
 }

@@ -65,3 +65,31 @@ func TestNothingIsSentTwice(t *testing.T) {
 		})
 	}
 }
+
+// Over TLS 1.3 a server sends session tickets when it likes, and the library, which is told that something has arrived, waits
+// without end for what it takes to be an answer: closing a client, or changing to another Sentinel's, then never ended.
+func TestWhatTLSSendsByItselfHoldsNothingUp(t *testing.T) {
+	pki := sessiontest.NewPKI(t)
+	server := sessiontest.Security{PKI: pki}.StartRedis(t)
+	security, err := newSecurity(Config{CAFile: pki.File("ca.crt"), CertFile: pki.File("client.crt"), KeyFile: pki.File("client.key")}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := redis.NewClient(&redis.Options{Addr: server.Addr, Dialer: dialer(security), MinIdleConns: 4, Protocol: 3})
+	for deadline := time.Now().Add(5 * time.Second); client.PoolStats().IdleConns < 4; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("no idle connections")
+		}
+	}
+	time.Sleep(200 * time.Millisecond) // the tickets arrive
+	if err := client.Ping(t.Context()).Err(); err != nil {
+		t.Errorf("ping: %v", err)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- client.Close() }()
+	select {
+	case <-closed:
+	case <-time.After(5 * time.Second):
+		t.Fatal("the client does not close")
+	}
+}
