@@ -75,9 +75,9 @@ type Provider struct {
 
 	meta     atomic.Pointer[metadata]
 	trouble  atomic.Pointer[trouble] // nil: there is none
-	mu       sync.Mutex // guards what follows
-	asking   *fetching  // the discovery under way, nil for none
-	lastErr  error      // of the last discovery, nil when it succeeded
+	mu       sync.Mutex              // guards what follows
+	asking   *fetching               // the discovery under way, nil for none
+	lastErr  error                   // of the last discovery, nil when it succeeded
 	lastDone time.Time
 }
 
