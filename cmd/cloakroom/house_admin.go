@@ -9,12 +9,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
+	"cloakroom/internal/egress"
 	"cloakroom/internal/telemetry"
 	"cloakroom/session"
 )
@@ -77,8 +77,7 @@ func isOurselves(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return strings.EqualFold(host, "localhost") || err == nil && addr.Unmap().IsLoopback()
+	return egress.Loopback(strings.Trim(host, "[]"))
 }
 
 func (g *grounds) listSessions(w http.ResponseWriter, r *http.Request) {

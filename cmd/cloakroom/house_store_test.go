@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -17,12 +16,7 @@ import (
 // F4 "Redis tampered/ciphertext swapped between users".
 func TestWhoSwapsRecordsInRedisIsToldOf(t *testing.T) {
 	server := sessiontest.StartRedis(t)
-	a := newAdminHouse(t, fmt.Sprintf(`
-admin: {listen: "LISTEN"}
-store: {url: "redis://%s", timeout: 5s}
-secrets: [AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=]
-`, server.Addr))
-	t.Cleanup(func() { _ = a.store.Close() })
+	a := newAdminHouseOver(t, server)
 	alice, bob := a.begin(mainIssuer, "alice"), a.begin(mainIssuer, "bob")
 	admin := redis.NewClient(&redis.Options{Addr: server.Addr})
 	t.Cleanup(func() { _ = admin.Close() })
